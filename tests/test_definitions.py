@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dfnb.definitions import (
+    DEFAULT,
+    Definition,
+    Orchestrator,
+    Registry,
+    activity,
+    declare,
+    define,
+    name_of,
+    orchestrator,
+)
+from dfnb.errors import DefinitionError, NotRegisteredError
+
+
+def trip(context: Any) -> Iterator[Any]:
+    yield context
+
+
+def geocode(city: str) -> dict[str, float]:
+    return {city: 1.0}
+
+
+async def fetch(url: str) -> str:
+    return url
+
+
+def made(source: str, name: str = "f") -> Any:
+    """A function whose source cannot be had."""
+    namespace: dict[str, Any] = {}
+    exec(textwrap.dedent(source), namespace)
+    return namespace[name]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+# ---- define
+
+
+def test_a_definition_holds_what_the_function_says() -> None:
+    definition = define("activity", geocode, timeout=3)
+    assert (definition.kind, definition.name, definition.function) == ("activity", "geocode", geocode)
+    assert definition.source.startswith("def geocode(city: str)")
+    assert (definition.input_type, definition.takes_input, definition.is_async) == (str, True, False)
+    assert (definition.timeout, definition.executor) == (3.0, None)
+    assert len(definition.fingerprint) == 12
+    assert int(definition.fingerprint, 16) >= 0
+
+
+def test_defining_registers_nothing() -> None:
+    define("activity", geocode)
+    assert DEFAULT.get("activity", "geocode") is None
+
+
+def test_an_async_activity_is_known_as_one() -> None:
+    assert define("activity", fetch).is_async
+    assert define("activity", functools.partial(fetch), name="f").is_async
+
+
+def test_a_sync_wrapper_around_an_async_function_is_sync() -> None:
+    @functools.wraps(fetch)
+    def in_a_loop(url: str) -> str:
+        return url
+
+    assert not define("activity", in_a_loop).is_async
+
+
+def test_an_activity_without_parameters_takes_no_input() -> None:
+    definition = define("activity", lambda: 1, name="one")
+    assert not definition.takes_input
+    assert definition.arguments(None) == ()
+    assert definition.arguments(5) == ()
+
+
+def test_no_input_leaves_a_parameter_with_a_default_to_its_default() -> None:
+    definition = define("activity", lambda step=2: step, name="step")
+    assert definition.arguments(None) == ()
+    assert definition.arguments(5) == (5,)
+    assert define("activity", geocode).arguments(None) == (None,)
+
+
+def test_more_parameters_with_defaults_are_fine() -> None:
+    assert define("activity", lambda a, b=1, *, c=2: a, name="f").takes_input
+    assert define("orchestrator", lambda context, b=1: context, name="f").takes_input
+
+
+def test_builtins_methods_partials_and_callable_objects_can_be_activities() -> None:
+    class Scorer:
+        def __call__(self, text: str) -> int:
+            return len(text)
+
+        def score(self, text: str) -> int:
+            return len(text)
+
+    assert define("activity", len).name == "len"
+    assert define("activity", max).takes_input
+    assert define("activity", Scorer().score).input_type is str
+    assert define("activity", Scorer(), name="scorer").input_type is str
+    assert define("activity", functools.partial(pow, 2), name="power").takes_input
+
+
+def test_an_annotation_that_cannot_be_resolved_is_no_type() -> None:
+    assert define("activity", made("def f(x: 'Missing'): return x")).input_type is None
+    assert define("activity", made("def f(x): return x")).input_type is None
+
+
+def test_an_orchestrator_has_the_input_type_it_was_given() -> None:
+    assert define("orchestrator", trip).input_type is None
+    assert define("orchestrator", trip, input_type=int).input_type is int
+
+
+def generator(x: Any) -> Iterator[int]:
+    yield x
+
+
+async def async_generator(x: Any) -> AsyncIterator[int]:
+    yield x
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "options", "said"),
+    [
+        ("activity", "geocode", {}, r"'geocode' is not a function; write @activity, or @activity\(name=...\)"),
+        ("orchestrator", lambda: 1, {"name": "f"}, "must take exactly one parameter, the context; it takes no parameter"),
+        ("orchestrator", lambda a, b: 1, {"name": "f"}, "the context; it takes a, b"),
+        ("orchestrator", lambda a, *, b: 1, {"name": "f"}, "the context; it takes a, b"),
+        ("orchestrator", fetch, {}, "must not be `async def`; write it as a plain generator"),
+        ("orchestrator", async_generator, {}, "must not be `async def`"),
+        ("entity", lambda: 1, {"name": "f"}, "entity 'f' must take exactly one parameter"),
+        ("activity", lambda a, b: 1, {"name": "f"}, "not a, b: pass one value, e.g. a dict or list"),
+        ("activity", lambda *, a: 1, {"name": "f"}, "pass one value"),
+        ("activity", generator, {}, "must not contain `yield`"),
+        ("activity", async_generator, {}, "must not contain `yield`"),
+        ("activity", lambda: 1, {}, "a lambda has no name of its own; .* give it one with name="),
+        ("activity", functools.partial(geocode), {}, "a partial object has no name of its own"),
+        ("activity", geocode, {"name": ""}, "must be a text that is not empty"),
+        ("activity", geocode, {"name": 5}, "must be a text that is not empty, not 5"),
+        ("activity", geocode, {"name": "a/b"}, "must not contain"),
+        ("activity", geocode, {"name": "a\nb"}, "must not contain"),
+        ("activity", geocode, {"name": "a?b"}, "must not contain"),
+        ("activity", geocode, {"timeout": 0}, "greater than zero, not 0"),
+        ("activity", geocode, {"timeout": True}, "greater than zero"),
+        ("activity", geocode, {"timeout": float("nan")}, "greater than zero"),
+        ("activity", geocode, {"timeout": "5"}, "greater than zero, not '5'"),
+        ("activity", geocode, {"executor": 5}, "must be an object with a submit method"),
+        ("activity", geocode, {"executor": concurrent.futures.ThreadPoolExecutor}, "must be an object with a submit method"),
+        ("orchestrator", trip, {"timeout": 5}, "timeout and executor are for activities"),
+    ],
+)
+def test_what_cannot_be_a_definition_is_a_sentence(kind: Any, function: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        define(kind, function, **options)
+
+
+def test_an_executor_is_kept_and_refused_for_async_functions() -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert define("activity", geocode, executor=pool).executor is pool
+        with pytest.raises(DefinitionError, match="use a plain `def` with an executor"):
+            define("activity", fetch, executor=pool)
+
+
+# ---- fingerprint
+
+
+def fingerprint(source: str) -> str:
+    return define("activity", made(source), source=textwrap.dedent(source)).fingerprint
+
+
+def test_comments_blank_lines_and_decorators_do_not_change_the_fingerprint() -> None:
+    plain = fingerprint("def f(x):\n    return x + 1")
+    assert fingerprint("# %%activity --name f\n\ndef f(x):  # adds\n\n    # one\n    return (x+1)\n") == plain
+    function = made("def f(x):\n    return x + 1")
+    assert define("activity", function, source="@activity(name='g')\ndef f(x):\n    return x + 1").fingerprint == plain
+    assert fingerprint("def f(x):\n    return x + 2") != plain
+
+
+def test_without_source_the_code_itself_is_the_fingerprint() -> None:
+    def of(source: str) -> str:
+        return define("activity", made(source)).fingerprint
+
+    first = of("def f(x):\n    g = lambda y: y in {1, 2}\n    return g(x) + 1")
+    assert define("activity", made("def f(x): return x")).source == ""
+    assert of("\n\n# moved\ndef f(x):\n    g = lambda y: y in {2, 1}\n\n    return g(x) + 1") == first
+    assert of("def f(x):\n    g = lambda y: y in {1, 3}\n    return g(x) + 1") != first
+    assert of("def f(x):\n    g = lambda y: y in {1, 2}\n    return h(x) + 1") != first
+
+
+def test_source_that_cannot_be_parsed_falls_back_to_the_code() -> None:
+    function = made("def f(x): return x")
+    assert define("activity", function, source="%time def f(:").fingerprint == define("activity", function).fingerprint
+
+
+# ---- registry
+
+
+def version(body: str) -> Definition:
+    source = f"def f(x):\n    return {body}"
+    return define("activity", made(source), source=source)
+
+
+def test_registering_says_new_unchanged_or_changed(registry: Registry) -> None:
+    first, again, other = version("x"), version("x"), version("x + 1")
+    assert registry.register(first) == "new"
+    assert registry.register(again) == "unchanged"
+    assert registry.get("activity", "f") is again
+    assert registry.register(other) == "changed"
+    assert registry.all() == [other]
+
+
+def test_kinds_do_not_share_names(registry: Registry) -> None:
+    declare("orchestrator", trip, registry=registry, name="x")
+    assert registry.get("activity", "x") is None
+    assert (registry.names("orchestrator"), registry.names("activity")) == (["x"], [])
+
+
+def test_a_missing_name_is_answered_with_the_nearest_one(registry: Registry) -> None:
+    declare("activity", geocode, registry=registry)
+    assert registry.require("activity", "geocode").function is geocode
+    with pytest.raises(NotRegisteredError, match="did you mean 'geocode'"):
+        registry.require("activity", "geocoed")
+
+
+def test_a_removed_definition_is_gone(registry: Registry) -> None:
+    registry.register(version("x"))
+    assert registry.remove("activity", "f")
+    assert not registry.remove("activity", "f")
+    assert registry.get("activity", "f") is None
+
+
+def test_subscribers_hear_each_registration_outside_the_lock(registry: Registry) -> None:
+    heard: list[tuple[str, str, list[str]]] = []
+
+    def listen(definition: Definition, outcome: str) -> None:
+        heard.append((definition.name, outcome, registry.names("activity")))
+
+    unsubscribe = registry.subscribe(listen)
+    registry.subscribe(listen)
+    registry.register(version("x"))
+    unsubscribe()
+    unsubscribe()
+    registry.register(version("x"))
+    assert heard == [("f", "new", ["f"]), ("f", "new", ["f"]), ("f", "unchanged", ["f"])]
+
+
+def test_many_threads_may_register_at_once(registry: Registry) -> None:
+    definitions = [dataclasses.replace(version("x"), name=f"f{n}") for n in range(50)]
+    threads = [threading.Thread(target=lambda: [registry.register(d) for d in definitions]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(registry.names("activity")) == 50
+
+
+# ---- decorators
+
+
+def test_decorators_return_the_plain_function(registry: Registry) -> None:
+    def add(x: int) -> int:
+        return x + 1
+
+    assert activity(registry=registry)(add) is add
+    assert activity(name="plus", timeout=2.5, registry=registry)(add) is add
+    assert add(1) == 2
+    assert registry.require("activity", "plus").timeout == 2.5
+    assert registry.names("activity") == ["add", "plus"]
+
+
+def test_decorators_work_without_arguments_on_the_default_registry() -> None:
+    try:
+
+        @orchestrator
+        def bare_orchestrator(context: Any) -> Iterator[Any]:
+            yield context
+
+        @activity
+        def bare_activity(x: int) -> int:
+            return x
+
+        assert DEFAULT.require("orchestrator", "bare_orchestrator").function is bare_orchestrator
+        assert DEFAULT.require("activity", "bare_activity").input_type is int
+    finally:
+        DEFAULT.remove("orchestrator", "bare_orchestrator")
+        DEFAULT.remove("activity", "bare_activity")
+
+
+def test_the_legacy_form_registers_under_the_functions_own_name() -> None:
+    def legacy(context: Any) -> Iterator[Any]:
+        yield context
+
+    try:
+        assert Orchestrator.create(legacy) is legacy
+        assert DEFAULT.require("orchestrator", "legacy").function is legacy
+    finally:
+        DEFAULT.remove("orchestrator", "legacy")
+
+
+def test_a_function_that_takes_no_attribute_is_registered_all_the_same(registry: Registry) -> None:
+    assert activity(registry=registry)(len) is len
+    assert registry.require("activity", "len").function is len
+
+
+def test_a_decorated_function_is_fingerprinted_without_its_decorator(registry: Registry) -> None:
+    @activity(registry=registry)
+    def f(x: int) -> int:
+        return x
+
+    undecorated = "def f(x: int) -> int:\n    return x"
+    assert registry.require("activity", "f").fingerprint == define("activity", f, source=undecorated).fingerprint
+
+
+# ---- names
+
+
+def test_a_reference_is_a_name_or_a_decorated_function(registry: Registry) -> None:
+    def add(x: int) -> int:
+        return x
+
+    activity(name="plus", registry=registry)(add)
+    assert name_of("activity", "add") == "add"
+    assert name_of("activity", add) == "plus"
+
+
+def undecorated(x: int) -> int:
+    return x
+
+
+def test_a_reference_to_nothing_is_refused(registry: Registry) -> None:
+    @orchestrator(registry=registry)
+    def flow(context: Any) -> Iterator[Any]:
+        yield context
+
+    refused: list[tuple[str | Callable[..., Any], str]] = [
+        ("", "activity name cannot be empty"),
+        (flow, "flow is registered as an orchestrator, not as an activity"),
+        (undecorated, "undecorated is not registered as an activity; decorate it with @dfnb.activity"),
+        (len, "len is not registered as an activity; .* pass the name as a string"),
+    ]
+    for reference, said in refused:
+        with pytest.raises(ValueError, match=said):
+            name_of("activity", reference)
