@@ -73,6 +73,7 @@ def _execute(notebook: NotebookNode, folder: Path) -> str:
         notebook,
         kernel_name="python3",
         timeout=None,
+        extra_arguments=["--log-level=ERROR"],  # no word about plain TCP: this kernel listens to this machine only
         store_widget_state=False,  # a saved block of widget state needs a CDN to be seen
         resources={"metadata": {"path": str(folder)}},
     )
