@@ -1,0 +1,1 @@
+"""Runs batches of work: turns, timers, activities. Threads, event loops and user code live here and nowhere below."""
