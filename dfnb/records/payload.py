@@ -327,3 +327,13 @@ def _build(wanted: Any, value: Any) -> Any:
 
 def _name_of(wanted: Any) -> str:
     return wanted.__name__ if inspect.isclass(wanted) and not typing.get_args(wanted) else str(wanted)
+
+
+def decode_plain(text: str | None) -> Any:
+    """The stored JSON as plain data, custom objects left as their markers; text that is not JSON as it is."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

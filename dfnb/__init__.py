@@ -1,0 +1,107 @@
+"""dfnb: durable workflows in a notebook, with the programming model of Azure Durable Functions.
+
+``%load_ext dfnb`` in a notebook, or ``with dfnb.DurableApp("hub.duckdb") as app`` in a program.
+"""
+
+from typing import Any
+
+from dfnb.app import DurableApp, close, current, instance, open, sql, start, start_many
+from dfnb.client.aio import AsyncDurableOrchestrationClient
+from dfnb.client.instance import Instance
+from dfnb.client.status import DurableOrchestrationStatus, PurgeHistoryResult
+from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.definitions import Orchestrator, Registry, activity, orchestrator
+from dfnb.engine.info import ActivityCancelled, activity_info
+from dfnb.errors import (
+    DefinitionError,
+    DfnbError,
+    HubClosedError,
+    HubError,
+    HubFormatError,
+    HubInUseError,
+    HubUnavailableError,
+    InstanceConflictError,
+    InstanceError,
+    InstanceExistsError,
+    InstanceFailedError,
+    InstanceFinishedError,
+    InstanceNotFoundError,
+    NonDeterminismError,
+    NotRegisteredError,
+    PayloadError,
+    TaskCancelledError,
+    TaskError,
+    TaskFailedError,
+    WaitTimeoutError,
+)
+from dfnb.records.entity_id import EntityId
+from dfnb.records.failure import FailureDetails
+from dfnb.records.instance import OrchestrationRuntimeStatus
+from dfnb.records.retry import RetryOptions, RetryPolicy
+from dfnb.replay.context import DurableOrchestrationContext
+from dfnb.replay.tasks import Task, TaskState, TimerTask
+
+__all__ = [
+    "ActivityCancelled",
+    "AsyncDurableOrchestrationClient",
+    "DefinitionError",
+    "DfnbError",
+    "DurableApp",
+    "DurableOrchestrationClient",
+    "DurableOrchestrationContext",
+    "DurableOrchestrationStatus",
+    "EntityId",
+    "FailureDetails",
+    "HubClosedError",
+    "HubError",
+    "HubFormatError",
+    "HubInUseError",
+    "HubUnavailableError",
+    "Instance",
+    "InstanceConflictError",
+    "InstanceError",
+    "InstanceExistsError",
+    "InstanceFailedError",
+    "InstanceFinishedError",
+    "InstanceNotFoundError",
+    "NonDeterminismError",
+    "NotRegisteredError",
+    "OrchestrationRuntimeStatus",
+    "Orchestrator",
+    "PayloadError",
+    "PurgeHistoryResult",
+    "Registry",
+    "RetryOptions",
+    "RetryPolicy",
+    "Task",
+    "TaskCancelledError",
+    "TaskError",
+    "TaskFailedError",
+    "TaskState",
+    "TimerTask",
+    "WaitTimeoutError",
+    "activity",
+    "activity_info",
+    "close",
+    "current",
+    "instance",
+    "open",
+    "orchestrator",
+    "sql",
+    "start",
+    "start_many",
+]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext dfnb``: open the hub, register the magics, say so in one line."""
+    from dfnb.notebook import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext dfnb``: close the hub and take the magics away."""
+    from dfnb.notebook import unload
+
+    unload(ipython)

@@ -1,0 +1,243 @@
+"""DurableApp: opens a hub, wires the rooms, starts and stops them. Nothing else wires."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from dfnb.client.aio import AsyncDurableOrchestrationClient
+from dfnb.client.instance import Instance
+from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.definitions import DEFAULT, Definition, Registry
+from dfnb.engine.activities import ActivityOutcome, ActivityRunner
+from dfnb.engine.batch import BatchEngine
+from dfnb.engine.clock import Clock, SystemClock
+from dfnb.engine.worker import Worker
+from dfnb.errors import HubClosedError, HubError
+from dfnb.hub.memory import TaskHub
+from dfnb.hub.state import Message
+
+if TYPE_CHECKING:
+    import duckdb
+
+logger = logging.getLogger("dfnb")
+
+_CLOSE_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineState:
+    """What the engine is doing now. `problem` is a sentence when it cannot go on, else empty."""
+
+    running: bool
+    open_instances: int
+    activities_running: int
+    activities_queued: int
+    activities_waiting: dict[str, int]
+    """How many calls wait for the cell that defines an activity, by its name."""
+    problem: str = ""
+
+
+class DurableApp:
+    """A hub with its engine and client.
+
+    `path`: the DuckDB file (made if missing). `durability`: ``durable`` acknowledges after the commit's fsync, ``relaxed`` at once
+    with the commit within about 10 ms, ``memory`` keeps nothing. `max_concurrent_activities` bounds how many run at once;
+    `executor` runs plain activities in any `concurrent.futures.Executor`. `strict` fails what meets an unknown name instead of
+    waiting for its cell. Raises HubInUseError, HubFormatError.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] = "dfnb.duckdb", *, registry: Registry = DEFAULT, durability: str = "durable",
+        max_concurrent_activities: int = 64, executor: Executor | None = None, strict: bool = False, clock: Clock | None = None,
+        sticky_instances: int = 4_096, batch_rows: int = 1_000,
+    ) -> None:
+        self.path = ":memory:" if durability == "memory" or str(path) == ":memory:" else str(Path(path).resolve())
+        self.registry = registry
+        self._clock = clock if clock is not None else SystemClock()
+        self._hub = TaskHub(self.path, durability="memory" if self.path == ":memory:" else durability, now=self._clock.now)
+        self.resumed = self._hub.resumed
+        self._activities = ActivityRunner(
+            registry, self._deliver, self._clock, max_concurrent=max_concurrent_activities, executor=executor, strict=strict
+        )
+        self._engine = BatchEngine(
+            self._hub, registry, self._clock, self._activities, limit=batch_rows, sticky=sticky_instances, strict=strict
+        )
+        self._worker = Worker(self._hub, self._engine, self._clock)
+        self._client = DurableOrchestrationClient(self._hub, registry, self._clock.now)
+        self._closing = threading.Lock()
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
+        for definition in self.registry.all():
+            self._on_definition(definition, "new")
+        self._unsubscribe = self.registry.subscribe(self._on_definition)
+        self._engine.dispatch_recovered()
+        self._worker.start()
+        self._at_exit = _close_at_exit(self)
+
+    def _on_definition(self, definition: Definition, outcome: str) -> None:
+        if outcome != "unchanged":
+            try:
+                self._hub.save_definition(definition.kind, definition.name, definition.fingerprint, definition.source)
+            except HubError as error:  # the cell's function works all the same; its source is kept at the next run
+                logger.warning("dfnb: the source of %s %r was not stored: %s", definition.kind, definition.name, error)
+        self._engine.definition_changed(definition, outcome)
+
+    def _deliver(self, outcomes: Sequence[ActivityOutcome]) -> None:
+        self._hub.deliver(
+            [(o.call.key, Message(o.event, o.at, o.call.generation, logs=o.logs)) for o in outcomes]
+        )
+
+    # what it offers
+
+    @property
+    def client(self) -> DurableOrchestrationClient:
+        """Starts, queries and manages instances."""
+        return self._client
+
+    @property
+    def async_client(self) -> AsyncDurableOrchestrationClient:
+        """The same as coroutines, with the method names of Azure's SDK."""
+        return AsyncDurableOrchestrationClient(self._client)
+
+    @property
+    def state(self) -> EngineState:
+        """What the engine is doing now."""
+        problem = self._hub.problem or self._worker.failure
+        return EngineState(
+            running=self._worker.is_running and not self._closed,
+            open_instances=self._hub.resumed,
+            activities_running=self._activities.running,
+            activities_queued=self._activities.queued,
+            activities_waiting={name: len(calls) for name, calls in self._activities.missing().items()},
+            problem=str(problem) if problem is not None else "",
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
+    def max_concurrent_activities(self) -> int:
+        """How many activities may run at once; settable at any time."""
+        return self._activities.max_concurrent
+
+    @max_concurrent_activities.setter
+    def max_concurrent_activities(self, bound: int) -> None:
+        self._activities.max_concurrent = bound
+
+    def sql(self, query: str, params: Sequence[Any] | None = None) -> duckdb.DuckDBPyRelation:
+        """A DuckDB relation over the hub: the views `instances`, `history`, `activities`, `logs`, `definitions`.
+
+        Everything acknowledged so far is in view; ``.df()``, ``.pl()``, ``.arrow()`` and all else of a relation work. Statements
+        that would change the hub are refused.
+        """
+        return self._hub.sql(query, params)
+
+    def compact(self) -> tuple[int, int]:
+        """Rewrite the file without the space deleted rows left; its size before and after, in bytes."""
+        return self._hub.compact()
+
+    # the end
+
+    def close(self, timeout: float = _CLOSE_SECONDS) -> None:
+        """Stop the engine, give running activities `timeout` seconds, write everything and let the file go.
+
+        What had not ended goes on when the hub is opened again.
+        """
+        self._shut(timeout, abandon=False)
+
+    def abandon(self) -> None:
+        """Drop everything not yet on disk and let the file go: what a crash leaves behind, for trying out recovery."""
+        self._shut(0.0, abandon=True)
+
+    def _shut(self, timeout: float, *, abandon: bool) -> None:
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        self._unsubscribe()
+        atexit.unregister(self._at_exit)
+        if abandon:
+            self._hub.close(abandon=True)
+        self._worker.stop()
+        self._activities.close(timeout)
+        self._hub.close()
+
+    def __enter__(self) -> DurableApp:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<DurableApp {self.path!r}{' (closed)' if self._closed else ''}>"
+
+
+def _close_at_exit(app: DurableApp) -> Callable[[], None]:
+    """Close at the interpreter's polite end, without keeping the app alive until then."""
+    reference = weakref.ref(app)
+
+    def close() -> None:
+        living = reference()
+        if living is not None:
+            living.close(timeout=0.5)
+
+    atexit.register(close)
+    return close
+
+
+_current: list[DurableApp] = []
+
+
+def current() -> DurableApp:
+    """The app that `dfnb.start` and the magics use. HubClosedError when none is open."""
+    if not _current or _current[-1].is_closed:
+        raise HubClosedError("no hub is open: run `%load_ext dfnb`, or open one with `%dfnb open PATH` or dfnb.open(path)")
+    return _current[-1]
+
+
+def open(path: str | os.PathLike[str] = "dfnb.duckdb", **options: Any) -> DurableApp:
+    """Open a hub and make it the current one; the current one before is closed. Options are those of DurableApp."""
+    close()
+    app = DurableApp(path, **options)
+    _current[:] = [app]
+    return app
+
+
+def close() -> None:
+    """Close the current app, if any."""
+    while _current:
+        _current.pop().close()
+
+
+def start(orchestrator: str | Callable[..., Any], input: Any = None, *, instance_id: str | None = None, start_at: datetime | None = None) -> Instance:
+    """Start an instance in the current app; see `DurableOrchestrationClient.start`."""
+    return current().client.start(orchestrator, input, instance_id=instance_id, start_at=start_at)
+
+
+def start_many(orchestrator: str | Callable[..., Any], inputs: Iterable[Any]) -> list[Instance]:
+    """Start one instance for each input, all or none, with one acknowledgement."""
+    return current().client.start_many(orchestrator, inputs)
+
+
+def instance(instance_id: str) -> Instance:
+    """The handle on an existing instance of the current app."""
+    return current().client.instance(instance_id)
+
+
+def sql(query: str, params: Sequence[Any] | None = None) -> duckdb.DuckDBPyRelation:
+    """A DuckDB relation over the current app's hub; see `DurableApp.sql`."""
+    return current().sql(query, params)

@@ -1,0 +1,1 @@
+"""The client side for people: start, ask, signal, wait; sync, async and as a handle on one instance."""

@@ -1,0 +1,122 @@
+"""The client with the method names and the `await` of Azure's Python SDK."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dfnb.client.instance import Instance
+from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
+from dfnb.client.sync import DurableOrchestrationClient, Statuses
+from dfnb.errors import InstanceFinishedError
+from dfnb.records.instance import OrchestrationRuntimeStatus
+
+T = TypeVar("T")
+
+
+class AsyncDurableOrchestrationClient:
+    """Azure's coroutine methods over the same client; none of them blocks the loop it is awaited on."""
+
+    def __init__(self, client: DurableOrchestrationClient) -> None:
+        self.sync = client
+
+    async def start_new(
+        self, orchestration_function_name: str, instance_id: str | None = None, client_input: Any = None,
+        version: str | None = None,
+    ) -> str:
+        """Start an instance; its id."""
+        started = await _off_loop(
+            self.sync.start, orchestration_function_name, client_input, instance_id=instance_id, version=version
+        )
+        return started.id
+
+    async def start_many(self, orchestration_function_name: str, inputs: Iterable[Any]) -> list[Instance]:
+        """Start one instance for each input, all or none."""
+        return await _off_loop(self.sync.start_many, orchestration_function_name, inputs)
+
+    async def get_status(
+        self, instance_id: str, show_history: bool = False, show_history_output: bool = False, show_input: bool = False
+    ) -> DurableOrchestrationStatus:
+        """The instance's state; falsy when there is no such instance."""
+        return await _off_loop(
+            self.sync.status, instance_id, show_history=show_history, show_history_output=show_history_output,
+            show_input=show_input,
+        )
+
+    async def get_status_all(self) -> list[DurableOrchestrationStatus]:
+        """Every instance of the hub, newest first."""
+        return await self.get_status_by()
+
+    async def get_status_by(
+        self, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
+        runtime_status: list[OrchestrationRuntimeStatus] | None = None, instance_id_prefix: str | None = None,
+    ) -> list[DurableOrchestrationStatus]:
+        """All instances that fit, however many pages they fill."""
+        found: list[DurableOrchestrationStatus] = []
+        token: str | None = None
+        while True:
+            page: InstancePage = await _off_loop(
+                self.sync.instances, created_time_from=created_time_from, created_time_to=created_time_to,
+                runtime_status=runtime_status, instance_id_prefix=instance_id_prefix, limit=1000, continuation_token=token,
+            )
+            found += page
+            token = page.continuation_token
+            if token is None:
+                return found
+
+    async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
+        """Give an event to an instance that has not ended."""
+        await _off_loop(self.sync.raise_event, instance_id, event_name, event_data)
+
+    async def terminate(self, instance_id: str, reason: str | None = None) -> None:
+        """End an instance; one that has ended already is left as it is, as in the original."""
+        await _unless_finished(self.sync.terminate, instance_id, reason)
+
+    async def suspend(self, instance_id: str, reason: str | None = None) -> None:
+        """Suspend an instance; one that has ended already is left as it is, as in the original."""
+        await _unless_finished(self.sync.suspend, instance_id, reason)
+
+    async def resume(self, instance_id: str, reason: str | None = None) -> None:
+        """Resume an instance; one that has ended already is left as it is, as in the original."""
+        await _unless_finished(self.sync.resume, instance_id, reason)
+
+    async def rewind(self, instance_id: str, reason: str | None = None) -> None:
+        """Run the failed tasks of a failed instance again."""
+        await _off_loop(self.sync.rewind, instance_id, reason)
+
+    async def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
+        """Start it again with the same input; the new instance's id."""
+        return (await _off_loop(self.sync.restart, instance_id, restart_with_new_instance_id)).id
+
+    async def purge_instance_history(self, instance_id: str) -> PurgeHistoryResult:
+        """Delete an ended instance; 0 deleted if there is none."""
+        return await _off_loop(self.sync.purge, instance_id)
+
+    async def purge_instance_history_by(
+        self, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
+        runtime_status: list[OrchestrationRuntimeStatus] | None = None,
+    ) -> PurgeHistoryResult:
+        """Delete the ended instances that fit."""
+        return await _off_loop(
+            self.sync.purge_many, created_time_from=created_time_from, created_time_to=created_time_to,
+            runtime_status=runtime_status,
+        )
+
+    async def wait(self, instance_id: str, timeout: float | None = None) -> DurableOrchestrationStatus:
+        """Wait for the end of an instance without a thread of its own. TimeoutError after `timeout` seconds."""
+        ended = asyncio.wrap_future(self.sync.when_ended(instance_id))
+        await asyncio.wait_for(ended, timeout)
+        return await self.get_status(instance_id, show_input=True)
+
+
+async def _off_loop(function: Callable[..., T], *args: Any, **options: Any) -> T:
+    return await asyncio.to_thread(function, *args, **options)
+
+
+async def _unless_finished(function: Callable[..., None], *args: Any) -> None:
+    try:
+        await _off_loop(function, *args)
+    except InstanceFinishedError:
+        return

@@ -1,0 +1,301 @@
+"""The client: everything one can ask of a hub from outside an orchestration."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dfnb.client.instance import Instance
+from dfnb.client.status import (
+    DurableOrchestrationStatus, InstancePage, PurgeHistoryResult, as_microseconds, status_of, waiting_sentence,
+)
+from dfnb.client.wire import history_events
+from dfnb.definitions import Registry, name_of
+from dfnb.errors import HubUnavailableError, InstanceConflictError, InstanceFinishedError, InstanceNotFoundError
+from dfnb.hub.protocol import ClientSide, Ended, InstanceQuery, StartRequest
+from dfnb.records import payload
+from dfnb.records.history import (
+    EventRaised, ExecutionResumed, ExecutionRewound, ExecutionSuspended, ExecutionTerminated, HistoryEvent, Recorded,
+)
+from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus
+from dfnb.records.log import LogLine
+
+T = TypeVar("T")
+Statuses = Iterable[OrchestrationRuntimeStatus | str] | OrchestrationRuntimeStatus | str | None
+
+_FORBIDDEN_IN_ID = frozenset("/\\?#")
+_LONGEST_ID = 256
+
+
+class DurableOrchestrationClient:
+    """Starts, queries and manages instances. Every method may be called from any thread and returns once its work is on disk."""
+
+    def __init__(self, hub: ClientSide, registry: Registry, now: Callable[[], int]) -> None:
+        self._hub = hub
+        self._registry = registry
+        self._now = now
+
+    # start
+
+    def start(
+        self, orchestrator: str | Callable[..., Any], input: Any = None, *, instance_id: str | None = None,
+        start_at: datetime | None = None, version: str | None = None,
+    ) -> Instance:
+        """Start an instance and return its handle as soon as the start is on disk.
+
+        `instance_id`: your own id (at most 256 characters, none of ``/ \\ ? #``); one of an instance that has ended is taken over.
+        `start_at`: do not begin before that time (naive means UTC). Raises NotRegisteredError with a did-you-mean for an unknown
+        orchestrator, InstanceExistsError when the id belongs to an instance that has not ended, PayloadError for an input that
+        is not JSON.
+        """
+        request = self.request(orchestrator, input, instance_id=instance_id, start_at=start_at, version=version)
+        self._settle(self._hub.start_instances([request]))
+        return Instance(self, request.id, request.name)
+
+    def start_many(
+        self, orchestrator: str | Callable[..., Any], inputs: Iterable[Any], *, instance_ids: Sequence[str] | None = None
+    ) -> list[Instance]:
+        """Start one instance for each input, all or none, with one acknowledgement for all."""
+        values = list(inputs)
+        ids: Sequence[str | None] = [None] * len(values) if instance_ids is None else list(instance_ids)
+        if len(ids) != len(values):
+            raise ValueError(f"{len(values)} inputs but {len(ids)} instance ids were given")
+        requests = [self.request(orchestrator, value, instance_id=id) for value, id in zip(values, ids, strict=True)]
+        self._settle(self._hub.start_instances(requests))
+        return [Instance(self, request.id, request.name) for request in requests]
+
+    def request(
+        self, orchestrator: str | Callable[..., Any], input: Any = None, *, instance_id: str | None = None,
+        start_at: datetime | None = None, version: str | None = None,
+    ) -> StartRequest:
+        """A checked start, not yet sent."""
+        name = name_of("orchestrator", orchestrator)
+        definition = self._registry.require("orchestrator", name)
+        text = payload.encode(input, what=f"the input of {name!r}")
+        code = definition.fingerprint
+        if instance_id is None:
+            return StartRequest(name, uuid.uuid4().hex, text, as_microseconds(start_at), code, version, fresh=True)
+        return StartRequest(name, check_instance_id(instance_id), text, as_microseconds(start_at), code, version)
+
+    # ask
+
+    def instance(self, instance_id: str) -> Instance:
+        """A handle on an existing instance. Raises InstanceNotFoundError."""
+        record = self.record(instance_id)
+        return Instance(self, record.id, record.name)
+
+    def status(
+        self, instance_id: str, *, show_history: bool = False, show_history_output: bool = False, show_input: bool = True
+    ) -> DurableOrchestrationStatus:
+        """The instance's committed state; a falsy status when there is no such instance."""
+        record = self._hub.find(instance_id)
+        if record is None:
+            return DurableOrchestrationStatus()
+        history = None
+        if show_history:
+            rows = self.history(record.id, generation=record.generation)
+            history = history_events(rows, show_input=show_input, show_output=show_history_output)
+        input, end = self._hub.payloads([record])[record.key]
+        return status_of(record, input if show_input else None, end, self.waiting_for(record), history)
+
+    def instances(
+        self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
+        runtime_status: Statuses = None, instance_id_prefix: str | None = None, name: str | None = None, limit: int = 100,
+        continuation_token: str | None = None, show_input: bool = True,
+    ) -> InstancePage:
+        """Instances that fit every condition given, newest first, a page at a time. Times are inclusive."""
+        if limit < 1:
+            raise ValueError("limit must be at least 1")
+        wanted = InstanceQuery(
+            as_microseconds(created_time_from), as_microseconds(created_time_to), _statuses(runtime_status), instance_id_prefix,
+            name, limit, _read_token(continuation_token),
+        )
+        records = self._hub.query(wanted)
+        texts = self._hub.payloads(records)
+        page = [
+            status_of(r, texts[r.key][0] if show_input else None, texts[r.key][1], self.waiting_for(r)) for r in records
+        ]
+        return InstancePage(page, _token(records[-1]) if len(records) == limit else None)
+
+    def counts(self) -> dict[str, int]:
+        """How many instances there are by runtime status."""
+        return self._hub.counts()
+
+    def history(self, instance_id: str, *, generation: int | None = None) -> list[Recorded]:
+        """The recorded events of an instance, oldest first: of one generation, or of all."""
+        rows = self._hub.history(self.record(instance_id))
+        return [row for _, of, row in rows if generation is None or of == generation]
+
+    def logs(self, instance_id: str) -> list[LogLine]:
+        """What the instance's orchestrator and activities printed and logged."""
+        return self._hub.logs(self.record(instance_id))
+
+    def record(self, instance_id: str) -> InstanceRecord:
+        record = self._hub.find(instance_id)
+        if record is None:
+            raise InstanceNotFoundError(instance_id)
+        return record
+
+    def end_of(self, record: InstanceRecord) -> Ended | None:
+        """How the instance ended; None while it has not."""
+        end = self._hub.payloads([record])[record.key][1] if record.is_terminal else None
+        return Ended(record, end) if end is not None else None
+
+    def waiting_for(self, record: InstanceRecord) -> str:
+        """Why the instance waits and until when, in words."""
+        return waiting_sentence(record, lambda kind, name: self._registry.get(kind, name) is not None, self._now())
+
+    def when_ended(self, instance_id: str) -> Future[Ended]:
+        """A future of the instance's end."""
+        return self._hub.when_ended(instance_id)
+
+    def watch(self, callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
+        """Call back with the ids of instances that changed, after each commit, from another thread. Returns what ends it."""
+        return self._hub.watch(callback)
+
+    # signal
+
+    def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
+        """Give an event to an instance that has not ended; it is kept until the orchestrator waits for it."""
+        if not isinstance(event_name, str) or not event_name:
+            raise ValueError("raise_event needs the event's name")
+        data = payload.encode(event_data, what=f"the data of event {event_name!r}")
+        self._send(instance_id, EventRaised(event_name, data), "raise an event to")
+
+    def terminate(self, instance_id: str, reason: str | None = None, *, recursive: bool = False) -> None:
+        """End an instance now; its output becomes the reason. `recursive`: its open sub-orchestrations too.
+
+        Activities that run are asked to stop (`activity_info().cancelled`) and their results ignored.
+        """
+        if recursive:
+            for child in self._open_children(instance_id):
+                self._end_quietly(child, reason)
+        self._send(instance_id, ExecutionTerminated(reason), "terminate")
+
+    def _open_children(self, instance_id: str) -> list[str]:
+        """The ids of the open sub-orchestrations below an instance, the deepest first."""
+        children = [record.id for record in self._hub.children(instance_id) if not record.is_terminal]
+        return [below for child in children for below in (*self._open_children(child), child)]
+
+    def _end_quietly(self, instance_id: str, reason: str | None) -> None:
+        try:
+            self._send(instance_id, ExecutionTerminated(reason), "terminate")
+        except InstanceFinishedError:
+            return  # it ended by itself in the meantime, which is what was wanted
+
+    def suspend(self, instance_id: str, reason: str | None = None) -> None:
+        """Stop an instance's code from going on; events are kept. InstanceConflictError if it is suspended already."""
+        self._send(instance_id, ExecutionSuspended(reason), "suspend")
+
+    def resume(self, instance_id: str, reason: str | None = None) -> None:
+        """Let a suspended instance go on. InstanceConflictError if it is not suspended."""
+        self._send(instance_id, ExecutionResumed(reason), "resume")
+
+    def rewind(self, instance_id: str, reason: str | None = None) -> None:
+        """Run the failed tasks of a failed instance again, with everything that succeeded kept."""
+        self._send(instance_id, ExecutionRewound((), reason), "rewind")
+
+    def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> Instance:
+        """Start the same orchestrator with the same input, under a new id or again under this one (once it has ended)."""
+        record = self.record(instance_id)
+        if not restart_with_new_instance_id and not record.is_terminal:
+            raise InstanceConflictError(instance_id, record.status, "restart", "terminate it first, or restart it with a new id")
+        text = self._hub.payloads([record])[record.key][0]
+        code = self._registry.require("orchestrator", record.name).fingerprint
+        fresh = restart_with_new_instance_id
+        request = StartRequest(record.name, uuid.uuid4().hex if fresh else record.id, text, None, code, fresh=fresh)
+        self._settle(self._hub.start_instances([request]))
+        return Instance(self, request.id, request.name)
+
+    def _send(self, instance_id: str, event: HistoryEvent, operation: str) -> None:
+        self._settle(self._hub.send(instance_id, event, operation))
+
+    # purge
+
+    def purge(self, instance_id: str, *, force: bool = False) -> PurgeHistoryResult:
+        """Delete an ended instance with its history; 0 deleted if there is none. A running one only with `force`: it is terminated."""
+        record = self._hub.find(instance_id)
+        if record is None:
+            return PurgeHistoryResult(0)
+        if not record.is_terminal:
+            if not force:
+                raise InstanceConflictError(instance_id, record.status, "purge", "terminate it first, or purge with force=True")
+            ended = self._hub.when_ended(instance_id)
+            self._end_quietly(instance_id, "purged")
+            record = self._settle(ended).record
+        return PurgeHistoryResult(self._hub.purge([record]))
+
+    def purge_many(
+        self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
+        runtime_status: Statuses = None,
+    ) -> PurgeHistoryResult:
+        """Delete ended instances created in the window, of the given statuses (default: all ended ones). Running ones stay.
+
+        Raises ValueError for a status no instance can end with: a filter that means nothing never means everything.
+        """
+        ended = ("Completed", "Failed", "Terminated", "Canceled")
+        statuses = _statuses(runtime_status)
+        wrong = [status for status in statuses if status not in ended]
+        if wrong or (runtime_status is not None and not statuses):
+            raise ValueError(f"only ended instances can be purged; runtime_status takes {', '.join(ended)}, not {wrong or 'nothing'}")
+        wanted = InstanceQuery(
+            as_microseconds(created_time_from), as_microseconds(created_time_to), statuses or ended, limit=1000
+        )
+        return PurgeHistoryResult(self._hub.purge(self._hub.matching(wanted)))
+
+    # waiting
+
+    def wait(self, instance_id: str, timeout: float | None = None) -> DurableOrchestrationStatus:
+        """Wait until the instance has ended. WaitTimeoutError after `timeout` seconds; the instance goes on."""
+        return self.instance(instance_id).wait(timeout)
+
+    def _settle(self, future: Future[T]) -> T:
+        """The answer once it is on disk; a disk that refuses is an error now, not a wait without end."""
+        while True:
+            try:
+                return future.result(0.2)
+            except TimeoutError:
+                problem: HubUnavailableError | None = self._hub.problem
+                if problem is not None and not future.done():
+                    raise problem from None
+
+
+def check_instance_id(instance_id: object) -> str:
+    """The id, if it may be one; else a sentence."""
+    if not isinstance(instance_id, str) or not instance_id:
+        raise ValueError("an instance id is a non-empty string")
+    bad = sorted({c for c in instance_id if c in _FORBIDDEN_IN_ID or ord(c) < 32 or 127 <= ord(c) < 160})
+    if bad:
+        raise ValueError(f"the instance id {instance_id!r} contains {', '.join(map(repr, bad))}; leave out / \\ ? # and control characters")
+    if instance_id.startswith("@"):
+        raise ValueError(f"the instance id {instance_id!r} starts with '@', which is kept for entities")
+    if len(instance_id) > _LONGEST_ID:
+        raise ValueError(f"the instance id has {len(instance_id)} characters; {_LONGEST_ID} are the most")
+    return instance_id
+
+
+def _statuses(given: Statuses) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    single = isinstance(given, str | OrchestrationRuntimeStatus)
+    items: Iterable[Any] = given.split(",") if isinstance(given, str) else [given] if single else given  # type: ignore[assignment]
+    return tuple(OrchestrationRuntimeStatus.parse(item).value for item in items)
+
+
+def _token(record: InstanceRecord) -> str:
+    return base64.urlsafe_b64encode(json.dumps([record.created_at, record.key]).encode()).decode()
+
+
+def _read_token(token: str | None) -> tuple[int, int] | None:
+    if not token:
+        return None
+    try:
+        created, key = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return int(created), int(key)
+    except (ValueError, TypeError) as error:
+        raise ValueError("the continuation token is not one that an earlier page gave") from error

@@ -1,0 +1,369 @@
+"""The turns that share one commit.
+
+`run_batch` takes what is ready, runs each instance's turn, delivers messages between instances of the hub until it is quiet or
+full, and hands everything to the hub as one commit. Only when that is on disk do activities start (`_release`).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from dfnb.definitions import Definition, Registry
+from dfnb.engine import capture
+from dfnb.engine.activities import ActivityCall, ActivityRunner
+from dfnb.engine.clock import Clock
+from dfnb.errors import NonDeterminismError, NotRegisteredError
+from dfnb.hub.protocol import StartRequest, WorkerSide
+from dfnb.hub.state import InstanceState, Message
+from dfnb.records.failure import FailureDetails
+from dfnb.records.history import (
+    ExecutionCompleted, ExecutionRewound, ExecutionStarted, ExecutionSuspended, ExecutionTerminated, HistoryEvent, OrchestratorStarted,
+    ParentRef, Recorded, SubOrchestrationInstanceCompleted, SubOrchestrationInstanceCreated, SubOrchestrationInstanceFailed, TaskScheduled,
+)
+from dfnb.records.instance import Wait
+from dfnb.records.log import LogLine
+from dfnb.replay.orchestrator import Decision, OrchestrationReplay
+
+logger = logging.getLogger("dfnb")
+
+_LOADED_AT_ONCE = 1_000
+
+
+class BatchEngine:
+    """Runs turns for one hub. Everything but `definition_changed` is called from the engine's thread."""
+
+    def __init__(
+        self, hub: WorkerSide, registry: Registry, clock: Clock, activities: ActivityRunner, *, limit: int = 1_000,
+        sticky: int = 4_096, strict: bool = False,
+    ) -> None:
+        self._hub = hub
+        self._registry = registry
+        self._clock = clock
+        self._activities = activities
+        self._limit = limit
+        self._sticky_limit = max(1, sticky)
+        self._strict = strict
+        self._sticky: OrderedDict[int, OrchestrationReplay] = OrderedDict()
+        self._recheck: set[int] = set()
+        self._calls: list[ActivityCall] = []
+        self._cancelled: list[tuple[int, int]] = []
+
+    # entries
+
+    def run_batch(self) -> bool:
+        """Run what is ready to quiet and commit it once. False: nothing was ready."""
+        ready = self._hub.take_ready(self._clock.now(), self._limit)
+        if not ready:
+            return False
+        while ready:
+            self._run(ready)
+            room = self._limit - self._hub.rows_open
+            ready = self._hub.take_ready(self._clock.now(), room) if room > 0 else []
+        self._commit()
+        return True
+
+    def dispatch_recovered(self) -> None:
+        """Start again every activity that was asked for and has no result."""
+        self._activities.submit(
+            [
+                ActivityCall(state.key, state.id, state.generation, task, entry.name, entry.data, entry.attempt)
+                for state, task, entry in self._hub.open_activities()
+            ]
+        )
+
+    def definition_changed(self, definition: Definition, outcome: str) -> None:
+        """A cell was run: instances that waited for it go on, those on other code are held against the new one first."""
+        if definition.kind == "activity":
+            self._activities.definition_changed(definition.name)
+        if definition.kind != "orchestrator":
+            return
+        for state in self._hub.open_states():
+            if state.name != definition.name:
+                continue
+            other_code = state.code != definition.fingerprint and state.turn > 0
+            waits_for_it = any(wait.kind == "definition" for wait in state.waits)
+            if other_code or waits_for_it or state.held or state.pending:
+                with self._hub.changed:
+                    self._recheck.add(state.key)
+                    self._hub.wake(state)
+
+    def _commit(self) -> None:
+        calls, self._calls = self._calls, []
+        cancelled, self._cancelled = self._cancelled, []
+        self._hub.commit(functools.partial(self._release, calls, cancelled))
+
+    def _release(self, calls: list[ActivityCall], cancelled: list[tuple[int, int]]) -> None:
+        """The commit is on disk: effects leave."""
+        for key, generation in cancelled:
+            self._activities.cancel(key, generation)
+        if calls:
+            self._activities.submit(calls)
+
+    # one round over ready instances
+
+    def _run(self, ready: Sequence[tuple[InstanceState, list[Message]]]) -> None:
+        to_load: list[tuple[InstanceState, list[Message]]] = []
+        for state, messages in ready:
+            if self._needs_history(state, messages):
+                to_load.append((state, messages))
+            else:
+                self._turn(state, messages)
+        if to_load:
+            self._load(to_load)
+
+    def _needs_history(self, state: InstanceState, messages: Sequence[Message]) -> bool:
+        if state.key in self._recheck:
+            self._recheck.discard(state.key)
+            self._forget(state.key)
+            state.held = None
+        if state.key in self._sticky or state.held is not None or state.turn == 0:
+            return False
+        if messages and isinstance(messages[0].event, ExecutionStarted):
+            return False
+        if any(isinstance(message.event, ExecutionTerminated) for message in messages):
+            return False
+        rewound = any(isinstance(message.event, ExecutionRewound) for message in messages)
+        if state.is_terminal and not rewound:
+            return False
+        return self._registry.get("orchestrator", state.name) is not None
+
+    def _load(self, items: Sequence[tuple[InstanceState, list[Message]]]) -> None:
+        """Replay instances from their histories. They keep their place in the ready queue and take their turn after this."""
+        for state, messages in items:
+            self._hub.put_back(state, messages)
+        self._commit()  # only what is on disk can be read back
+        room = min(_LOADED_AT_ONCE, self._sticky_limit)
+        states = {state.key: state for state, _ in items[:room]}
+        for key, history in self._hub.histories(list(states.values())).items():
+            self._replay(states[key], history)
+
+    def _replay(self, state: InstanceState, history: Sequence[Recorded]) -> None:
+        definition = self._registry.get("orchestrator", state.name)
+        if definition is None:
+            return
+        replay = OrchestrationReplay(definition.function, generation=state.generation, input_type=definition.input_type)
+        try:
+            with capture.to(_muted(self._clock)):
+                replay.replay(history)
+        except NonDeterminismError as error:
+            self._hold(state, str(error))
+        except Exception as error:
+            logger.exception("dfnb: replay of instance %r failed", state.id)
+            self._hold(state, f"its history cannot be replayed: {type(error).__name__}: {error}")
+        else:
+            state.code = definition.fingerprint
+            self._keep(state.key, replay)
+
+    def _hold(self, state: InstanceState, why: str) -> None:
+        state.held = why
+        state.waits = (Wait("held", f"held: {why}"),)
+
+    def _keep(self, key: int, replay: OrchestrationReplay) -> None:
+        self._sticky[key] = replay
+        self._sticky.move_to_end(key)
+        while len(self._sticky) > self._sticky_limit:
+            _, evicted = self._sticky.popitem(last=False)
+            evicted.close()
+
+    def _forget(self, key: int) -> None:
+        replay = self._sticky.pop(key, None)
+        if replay is not None:
+            replay.close()
+
+    # one turn
+
+    def _turn(self, state: InstanceState, messages: list[Message]) -> None:
+        if state.is_terminal and not any(isinstance(m.event, ExecutionRewound) for m in messages):
+            self._hub.record_late(state, messages)
+            return
+        messages, late = _split_late(state, messages)
+        if late:
+            self._hub.record_late(state, late)
+        terminated = next((m.event for m in messages if isinstance(m.event, ExecutionTerminated)), None)
+        if terminated is not None:
+            self._terminate(state, messages, terminated)
+        elif self._cannot_run(state, messages):
+            self._set_aside(state, messages)
+        else:
+            self._decide(state, messages)
+
+    def _cannot_run(self, state: InstanceState, messages: Sequence[Message]) -> bool:
+        """Whether the instance has to wait; its `waits` say for what."""
+        name = _name_in(messages) or state.name
+        if state.start_at is not None and state.turn == 0 and self._clock.now() < state.start_at:
+            state.waits = (Wait("start", "", None, state.start_at),)
+            return True
+        if self._registry.get("orchestrator", name) is None and not self._strict:
+            state.waits = (Wait("definition", name),)
+            return True
+        return state.held is not None
+
+    def _set_aside(self, state: InstanceState, messages: Sequence[Message]) -> None:
+        """Write the messages down without a turn."""
+        self._hub.record(state, [(m.event, m.at) for m in messages], 0)
+        if messages:
+            state.pending = [*(state.pending or ()), *(m.event for m in messages)]
+        self._hub.finish_turn(state, state.waits, messages)
+
+    def _decide(self, state: InstanceState, messages: Sequence[Message]) -> None:
+        pending, state.pending = state.pending or [], None
+        inputs = [*pending, *(message.event for message in messages)]
+        if not inputs:
+            self._look_again(state)
+            return
+        started = inputs[0]
+        turn = 1 if isinstance(started, ExecutionStarted) else state.turn + 1
+        at = max((message.at for message in messages), default=self._clock.now())
+        rows = [(message.event, message.at) for message in messages] or [(OrchestratorStarted(), at)]
+        if isinstance(started, ExecutionStarted) and not self._begin(state, started, recorded=bool(pending)):
+            self._hub.record(state, rows, turn)
+            self._fail_unknown(state, messages, at, turn)
+            return
+        sink = capture.Sink(self._clock.now)
+        try:
+            decision = self._think(state, inputs, at, sink)
+        except Exception as error:  # ours, not the orchestrator's: that one ends as Failed. Nothing may be lost by it
+            logger.exception("dfnb: a turn of instance %r failed", state.id)
+            self._forget(state.key)
+            self._hold(state, f"its turn cannot be run: {type(error).__name__}: {error}")
+            state.pending = pending or None
+            self._set_aside(state, messages)
+            return
+        replay = self._sticky[state.key]
+        self._hub.record(state, rows, turn)
+        self._hub.record(state, [(event, replay.now) for event in decision.outputs], turn)
+        self._hub.finish_turn(state, decision.waits, messages)
+        self._write_lines(state, sink, decision)
+        self._rewind_children(messages, replay, replay.now)
+        self._act(state, decision, replay.now)
+
+    def _begin(self, state: InstanceState, started: ExecutionStarted, *, recorded: bool) -> bool:
+        """Make the code for a new generation ready; False if there is none."""
+        definition = self._registry.get("orchestrator", started.name)
+        if definition is None:
+            return False
+        generation = state.generation if recorded else state.generation + 1
+        replay = OrchestrationReplay(definition.function, generation=generation, input_type=definition.input_type)
+        self._keep(state.key, replay)
+        return True
+
+    def _think(self, state: InstanceState, inputs: Sequence[HistoryEvent], at: int, sink: capture.Sink) -> Decision:
+        replay = self._sticky[state.key]
+        self._sticky.move_to_end(state.key)
+        with capture.to(sink):
+            return replay.turn(at, inputs)
+
+    def _look_again(self, state: InstanceState) -> None:
+        """Woken without news: after a restart, or to see whether new code agrees."""
+        replay = self._sticky.get(state.key)
+        waits = replay.waits() if replay is not None else state.waits
+        self._hub.finish_turn(state, waits)
+
+    def _fail_unknown(self, state: InstanceState, messages: Sequence[Message], at: int, turn: int) -> None:
+        error = NotRegisteredError("orchestrator", state.name, self._registry.names("orchestrator"))
+        self._end(state, messages, ExecutionCompleted("Failed", None, FailureDetails.from_exception(error)), at, turn)
+
+    def _terminate(self, state: InstanceState, messages: Sequence[Message], event: ExecutionTerminated) -> None:
+        turn = 1 if _name_in(messages) is not None else state.turn + 1
+        at = max(message.at for message in messages)
+        self._hub.record(state, [(message.event, message.at) for message in messages], turn)
+        state.pending = None
+        self._end(state, messages, ExecutionCompleted("Terminated", event.reason), at, turn)
+
+    def _end(self, state: InstanceState, messages: Sequence[Message], end: ExecutionCompleted, at: int, turn: int) -> None:
+        self._hub.record(state, [(end, at)], turn)
+        self._hub.finish_turn(state, (), messages)
+        self._after_end(state, end, at)
+
+    # what follows from a decision
+
+    def _act(self, state: InstanceState, decision: Decision, at: int) -> None:
+        children: list[SubOrchestrationInstanceCreated] = []
+        for event in decision.outputs:
+            if isinstance(event, TaskScheduled):
+                entry = state.take_open(event.task)
+                attempt = entry.attempt if entry is not None else 1
+                self._calls.append(
+                    ActivityCall(state.key, state.id, state.generation, event.task, event.name, event.input, attempt)
+                )
+            elif isinstance(event, SubOrchestrationInstanceCreated):
+                children.append(event)
+        if children:
+            self._start_children(state, children, at)
+        if decision.end is not None:
+            self._after_end(state, decision.end, at, decision)
+
+    def _start_children(self, state: InstanceState, children: Sequence[SubOrchestrationInstanceCreated], at: int) -> None:
+        requests = [self._child_request(state, child) for child in children]
+        for child, problem in zip(children, self._hub.start_children(requests, at), strict=True):
+            if problem is not None:
+                failure = FailureDetails.from_exception(problem)
+                self._answer(state.id, state.generation, SubOrchestrationInstanceFailed(child.task, failure), at)
+
+    def _rewind_children(self, messages: Sequence[Message], replay: OrchestrationReplay, at: int) -> None:
+        for message in messages:
+            if isinstance(message.event, ExecutionRewound):
+                for child in replay.open_children(message.event.tasks):
+                    self._hub.rewind_child(child, message.event.reason, at)
+
+    def _child_request(self, state: InstanceState, child: SubOrchestrationInstanceCreated) -> StartRequest:
+        definition = self._registry.get("orchestrator", child.name)
+        code = definition.fingerprint if definition is not None else None
+        parent = ParentRef(state.id, state.generation, child.task)
+        fresh = state.fresh and child.instance_id.startswith(f"{state.id}:")
+        return StartRequest(child.name, child.instance_id, child.input, None, code, child.version, fresh, parent)
+
+    def _after_end(self, state: InstanceState, end: ExecutionCompleted, at: int, decision: Decision | None = None) -> None:
+        self._forget(state.key)
+        self._cancelled.append((state.key, state.generation))
+        if end.status == "ContinuedAsNew":
+            self._begin_again(state, end, decision.carried if decision is not None else (), at)
+        elif state.parent is not None:
+            self._answer(state.parent.instance_id, state.parent.generation, _answer_of(state, end), at)
+
+    def _begin_again(self, state: InstanceState, end: ExecutionCompleted, carried: Sequence[HistoryEvent], at: int) -> None:
+        definition = self._registry.get("orchestrator", state.name)
+        code = definition.fingerprint if definition is not None else state.code
+        started = ExecutionStarted(state.name, state.id, end.result, code, None, state.parent)
+        held_back = [ExecutionSuspended()] if state.suspended else []
+        self._hub.continue_as_new(state, [started, *held_back, *carried], at)
+
+    def _answer(self, instance_id: str, generation: int, event: HistoryEvent, at: int) -> None:
+        self._hub.post(instance_id, Message(event, at, generation))
+
+    def _write_lines(self, state: InstanceState, sink: capture.Sink, decision: Decision) -> None:
+        lines = list(sink.lines())
+        lines += [LogLine(None, 1, self._clock.now(), "WARNING", warning) for warning in decision.warnings]
+        if lines:
+            self._hub.write_logs(state, lines)
+
+
+def _split_late(state: InstanceState, messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """Results asked for by an earlier generation are late: they belong to its history, not to the present one's."""
+    if all(message.generation in (None, state.generation) for message in messages):
+        return messages, []
+    late = [message for message in messages if message.generation not in (None, state.generation)]
+    return [message for message in messages if message.generation in (None, state.generation)], late
+
+
+def _name_in(messages: Sequence[Message]) -> str | None:
+    first = messages[0].event if messages else None
+    return first.name if isinstance(first, ExecutionStarted) else None
+
+
+def _answer_of(state: InstanceState, end: ExecutionCompleted) -> HistoryEvent:
+    assert state.parent is not None
+    if end.status == "Completed":
+        return SubOrchestrationInstanceCompleted(state.parent.task, end.result)
+    failure = end.failure
+    if failure is None:
+        reason = f": {end.result}" if end.result else ""
+        failure = FailureDetails("dfnb.errors.InstanceFailedError", f"instance {state.id!r} was terminated{reason}")
+    return SubOrchestrationInstanceFailed(state.parent.task, failure)
+
+
+def _muted(clock: Clock) -> capture.Sink:
+    return capture.Sink(clock.now, drop_while=lambda: True)

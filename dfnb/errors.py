@@ -1,0 +1,253 @@
+"""Every exception a user of dfnb may meet.
+
+    DfnbError
+    ├── DefinitionError             a cell or decorator that cannot become a definition
+    ├── PayloadError                a value that cannot be written as JSON, or text that does not fit its type
+    ├── TaskError
+    │   ├── TaskFailedError         raised inside an orchestrator: the awaited task failed
+    │   └── TaskCancelledError      the result of a cancelled task was read
+    ├── NonDeterminismError         the code no longer asks for what its history remembers
+    ├── NotRegisteredError          no definition of that name; carries the nearest names
+    ├── InstanceError
+    │   ├── InstanceNotFoundError   no instance has that id
+    │   ├── InstanceExistsError     the id belongs to an instance that is still running
+    │   ├── InstanceFinishedError   the instance has ended and can take no more messages
+    │   ├── InstanceConflictError   the operation does not fit the instance's present state
+    │   └── InstanceFailedError     raised by `result()`: the instance did not end as Completed
+    ├── WaitTimeoutError            `wait(timeout=...)` ran out (also a TimeoutError)
+    └── HubError
+        ├── HubInUseError           another process owns the file
+        ├── HubFormatError          the file is not a dfnb hub, is damaged, or was written by a newer dfnb
+        ├── HubUnavailableError     the disk refuses writes; what was acknowledged is safe
+        └── HubClosedError          the app was closed
+
+The facts of an error are attributes; its sentence is made in ``__str__``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dfnb.records.failure import FailureDetails
+
+
+class DfnbError(Exception):
+    """Base of every error dfnb raises on purpose."""
+
+
+class DefinitionError(DfnbError):
+    """The function given cannot be an orchestrator, an activity or an entity."""
+
+
+class PayloadError(DfnbError, TypeError):
+    """A value cannot be written as JSON, or stored text cannot be read as the wanted type."""
+
+
+class TaskError(DfnbError):
+    """Base of what an orchestrator can catch around a ``yield``."""
+
+
+class TaskFailedError(TaskError):
+    """The task an orchestrator waited for has failed.
+
+    ``details`` tells what happened (type, message, traceback, cause), ``task_id`` which task it was. The text starts with the
+    form Azure Functions uses: ``Activity function 'f' failed: ValueError: bad``.
+    """
+
+    def __init__(self, subject: str, details: FailureDetails, task_id: int) -> None:
+        super().__init__(subject, details, task_id)
+        self.subject = subject
+        self.details = details
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return f"{self.subject} failed: {self.details.summary}"
+
+
+class TaskCancelledError(TaskError):
+    """The result of a cancelled task was asked for."""
+
+
+class NonDeterminismError(DfnbError):
+    """An orchestrator's code asks for something else than its history remembers."""
+
+    def __init__(self, event_number: int, history_has: str, code_asked: str) -> None:
+        super().__init__(event_number, history_has, code_asked)
+        self.event_number = event_number
+        self.history_has = history_has
+        self.code_asked = code_asked
+
+    def __str__(self) -> str:
+        return (
+            f"the code differs from the history at event {self.event_number}: "
+            f"history has {self.history_has}, the code asked for {self.code_asked}"
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that look like `name`, best first."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.6)
+    return [by_folded[folded] for folded in close]
+
+
+class NotRegisteredError(DfnbError, LookupError):
+    """Nothing of that kind has that name in this process."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        super().__init__(kind, name, known)
+        self.kind = kind
+        self.name = name
+        self.known = known
+        self.suggestions = nearest(name, known)
+
+    def __str__(self) -> str:
+        said = f"no {self.kind} named {self.name!r} is defined here"
+        if self.suggestions:
+            return f"{said}; did you mean {' or '.join(repr(s) for s in self.suggestions)}?"
+        if self.known:
+            return f"{said}; defined are: {', '.join(self.known)}"
+        return f"{said}, nor any other; define it with %%{self.kind} or @dfnb.{self.kind}"
+
+
+class InstanceError(DfnbError):
+    """Base of errors about one instance."""
+
+    def __init__(self, instance_id: str, *facts: object) -> None:
+        super().__init__(instance_id, *facts)
+        self.instance_id = instance_id
+
+
+class InstanceNotFoundError(InstanceError, LookupError):
+    """No instance has that id."""
+
+    def __str__(self) -> str:
+        return f"no instance with id {self.instance_id!r} in this hub"
+
+
+class InstanceExistsError(InstanceError):
+    """The id is taken by an instance that has not ended."""
+
+    def __init__(self, instance_id: str, status: str) -> None:
+        super().__init__(instance_id, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return (
+            f"an instance with id {self.instance_id!r} already exists and is {self.status}; "
+            "choose another id, or terminate it first"
+        )
+
+
+class InstanceFinishedError(InstanceError):
+    """The instance has ended, so the operation can no longer reach it."""
+
+    def __init__(self, instance_id: str, status: str, operation: str) -> None:
+        super().__init__(instance_id, status, operation)
+        self.status = status
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return f"cannot {self.operation} instance {self.instance_id!r}: it is already {self.status}"
+
+
+class InstanceConflictError(InstanceError):
+    """The operation does not fit the state the instance is in."""
+
+    def __init__(self, instance_id: str, status: str, operation: str, advice: str) -> None:
+        super().__init__(instance_id, status, operation, advice)
+        self.status = status
+        self.operation = operation
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"cannot {self.operation} instance {self.instance_id!r} while it is {self.status}; {self.advice}"
+
+
+class InstanceFailedError(InstanceError):
+    """``result()`` was asked of an instance that failed or was terminated."""
+
+    def __init__(self, instance_id: str, name: str, status: str, details: FailureDetails | None, reason: str | None) -> None:
+        super().__init__(instance_id, name, status, details, reason)
+        self.name = name
+        self.status = status
+        self.details = details
+        self.reason = reason
+
+    def __str__(self) -> str:
+        if self.details is not None:
+            return f"Orchestrator function '{self.name}' failed: {self.details.summary} (instance {self.instance_id!r})"
+        because = f": {self.reason}" if self.reason else ""
+        return f"instance {self.instance_id!r} of {self.name!r} was {self.status.lower()}{because}"
+
+
+class WaitTimeoutError(DfnbError, TimeoutError):
+    """The instance had not ended when the time given to ``wait`` ran out; it goes on."""
+
+    def __init__(self, instance_id: str, seconds: float, waiting_for: str) -> None:
+        super().__init__(instance_id, seconds, waiting_for)
+        self.instance_id = instance_id
+        self.seconds = seconds
+        self.waiting_for = waiting_for
+
+    def __str__(self) -> str:
+        why = f"; it is {self.waiting_for}" if self.waiting_for else ""
+        return f"instance {self.instance_id!r} has not ended after {self.seconds:g} s{why}. It goes on in the background"
+
+
+class HubError(DfnbError):
+    """Base of errors about the hub file."""
+
+
+class HubInUseError(HubError):
+    """Another process owns the hub file."""
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        super().__init__(path, pid)
+        self.path = path
+        self.pid = pid
+
+    def __str__(self) -> str:
+        owner = f"process {self.pid}" if self.pid is not None else "another process"
+        return (
+            f"the hub {self.path} is in use by {owner}: "
+            "stop that kernel or program, or open another file with `%dfnb open PATH`"
+        )
+
+
+class HubFormatError(HubError):
+    """The file is not a hub, is damaged, or comes from a newer version; it was left untouched."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be opened as a dfnb hub: {self.problem}. The file was left as it is"
+
+
+class HubUnavailableError(HubError):
+    """The store cannot take writes now. Everything acknowledged before is safe."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"the hub {self.path} cannot be written now ({self.problem}). What was acknowledged is safe; "
+            "dfnb tries again every second and goes on by itself once writing works"
+        )
+
+
+class HubClosedError(HubError):
+    """The app behind this object has been closed, or none is open."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "this dfnb app is closed; open the hub again to go on"

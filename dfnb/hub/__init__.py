@@ -1,0 +1,1 @@
+"""The task hub: one DuckDB file and the working set in memory, with a client side and a worker side."""

@@ -1,0 +1,388 @@
+"""What is saved together: one writer thread, one transaction per group of batches.
+
+Nothing else writes to the file. Batches that are ready while a commit is under way share the next one. A batch is released
+(clients answered, effects let go) only after its commit; at the relaxed level when it is handed over. When the disk refuses, the same rows are tried again every second; until then the
+journal has a `problem` and takes nothing new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from dfnb.errors import HubClosedError, HubFormatError, HubInUseError, HubUnavailableError
+from dfnb.hub.migrate import check, migrate
+from dfnb.hub.sql import schema
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+_RETRY_SECONDS = 1.0
+_IDLE_SECONDS = 0.3
+"""After so long without a batch the derived rows are flushed; under load they are flushed as often."""
+_RELAXED_SECONDS = 0.01
+_GROUP_ROWS = 4_000
+_BACKLOG_ROWS = 8_000
+_CHECKPOINT_ROWS = 500
+
+
+class Batch:
+    """Rows that must be saved together, and what to do once they are."""
+
+    __slots__ = ("logs", "on_released", "on_saved", "rows")
+
+    def __init__(
+        self, rows: list[Row], logs: list[Row], on_saved: Callable[[], None], on_released: Callable[[], None]
+    ) -> None:
+        self.rows = rows
+        self.logs = logs
+        self.on_saved = on_saved
+        self.on_released = on_released
+
+
+class Journal:
+    """The one writer of a hub file."""
+
+    def __init__(
+        self, path: str, *, level: str, now: int, flush: Callable[[duckdb.DuckDBPyConnection], None],
+        on_problem: Callable[[HubUnavailableError], None],
+    ) -> None:
+        self.path = path
+        self.problem: HubUnavailableError | None = None
+        self.epoch = 0
+        """Counts reopenings: cursors of an earlier epoch are dead."""
+        self._level = level
+        self._flush = flush
+        self._on_problem = on_problem
+        self._flushed_at = 0.0
+        self._abandoned = False
+        self._guarded = False
+        self._wake = threading.Condition()
+        self._batches: deque[Batch] = deque()
+        self._jobs: deque[tuple[Callable[[duckdb.DuckDBPyConnection], Any], Future[Any]]] = deque()
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._backlog = 0
+        self._last_pos = -1
+        self._committed_pos = -1
+        self._uncheckpointed = 0
+        self._stopping = False
+        self._connect(now)
+        self._thread = threading.Thread(target=self._run, name="dfnb-journal", daemon=True)
+
+    # for the other threads
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Hand over a batch; waits while too much is queued. Relaxed level: it counts as committed at once."""
+        with self._wake:
+            while self._backlog > _BACKLOG_ROWS and not self._stopping:
+                self._wake.wait()
+            self._batches.append(batch)
+            self._backlog += len(batch.rows)
+            if batch.rows:
+                self._last_pos = batch.rows[-1][0]
+            self._wake.notify_all()
+        if self._level == "relaxed":
+            batch.on_released()
+
+    def run(self, job: Callable[[duckdb.DuckDBPyConnection], T]) -> Future[T]:
+        """Run something on the writer thread, after all batches handed over before, in a transaction of its own."""
+        future: Future[T] = Future()
+        with self._wake:
+            if self._stopping:
+                raise HubClosedError
+            if self.problem is not None:
+                raise self.problem
+            self._jobs.append((job, future))
+            self._wake.notify_all()
+        return future
+
+    def drain(self, pos: int) -> None:
+        """Wait until the event at `pos` is on disk."""
+        with self._wake:
+            while self._committed_pos < pos and not self._stopping:
+                self._wake.wait()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the same database, for reading."""
+        with self._wake:
+            cursor = self._database.cursor()
+            self._cursors.append(cursor)
+            return cursor
+
+    def close(self, *, abandon: bool = False) -> None:
+        """Write what is queued, flush, checkpoint, let the file go. `abandon`: as a crash would, without any of it."""
+        with self._wake:
+            if abandon:
+                self._batches.clear()
+                self._abandoned = True
+            self._stopping = True
+            self._wake.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        for _, future in self._jobs:
+            future.set_exception(HubClosedError())
+
+    # the writer thread
+
+    def _run(self) -> None:
+        try:
+            while True:
+                batches, jobs = self._next()
+                if batches:
+                    self._save(batches)
+                for job, future in jobs:
+                    self._do(job, future)
+                idle = not batches and not jobs
+                if idle and self._stopping:
+                    break
+                if idle or time.monotonic() - self._flushed_at > _IDLE_SECONDS:
+                    self._settle(idle)
+            if not self._abandoned:
+                self._settle(True)
+        finally:
+            self._disconnect()
+            with self._wake:
+                self._stopping = True
+                self._wake.notify_all()
+
+    def _next(self) -> tuple[list[Batch], list[tuple[Callable[[duckdb.DuckDBPyConnection], Any], Future[Any]]]]:
+        """What to do now; nothing after an idle while. Jobs come only when no batch is before them."""
+        with self._wake:
+            if not self._batches and not self._jobs and not self._stopping:
+                self._wake.wait(_IDLE_SECONDS)
+            if self._level == "relaxed" and self._batches and not self._jobs and not self._stopping:
+                self._wake.wait_for(lambda: bool(self._jobs) or self._stopping, _RELAXED_SECONDS)
+            taken: list[Batch] = []
+            rows = 0
+            while self._batches and rows < _GROUP_ROWS:
+                batch = self._batches.popleft()
+                taken.append(batch)
+                rows += len(batch.rows)
+            jobs = []
+            if not self._batches:
+                jobs = list(self._jobs)
+                self._jobs.clear()
+            return taken, jobs
+
+    def _save(self, batches: list[Batch]) -> None:
+        rows = [row for batch in batches for row in batch.rows]
+        logs = [row for batch in batches for row in batch.logs]
+        while not self._try_to_write(rows, logs):
+            with self._wake:
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: self._stopping, _RETRY_SECONDS)
+                if self._stopping:
+                    return
+        with self._wake:
+            self.problem = None
+            self._backlog -= len(rows)
+            if rows:
+                self._committed_pos = rows[-1][0]
+            self._uncheckpointed += len(rows)
+            self._wake.notify_all()
+        for batch in batches:
+            batch.on_saved()
+            if self._level != "relaxed":
+                batch.on_released()
+
+    def _try_to_write(self, rows: Sequence[Row], logs: Sequence[Row]) -> bool:
+        try:
+            if self.problem is not None:
+                self._reconnect()
+            if logs:
+                self._write_both(rows, logs)
+            elif rows:
+                self._events.append_rows(rows)
+                self._events.flush()
+        except (duckdb.Error, OSError) as error:
+            self._clear()
+            first = self.problem is None
+            self.problem = HubUnavailableError(self.path, _first_line(error))
+            if first:
+                self._on_problem(self.problem)
+            return False
+        if not self._guarded:
+            self._guard()
+        return True
+
+    def _guard(self) -> None:
+        """Keep the write-ahead log, made anew after each checkpoint, for the owner's eyes only, like the file itself."""
+        self._guarded = True
+        _keep_private(Path(f"{self.path}.wal"))
+
+    def _write_both(self, rows: Sequence[Row], logs: Sequence[Row]) -> None:
+        self._database.execute("BEGIN")
+        self._events.append_rows(rows)
+        self._events.flush()
+        self._logs.append_rows(logs)
+        self._logs.flush()
+        self._database.execute("COMMIT")
+
+    def _clear(self) -> None:
+        """Drop buffered rows and an open transaction, so that the next try starts clean."""
+        for undo in (self._events.clear, self._logs.clear, self._database.rollback):
+            with contextlib.suppress(duckdb.Error):  # there may be nothing to undo, or the database is already invalid
+                undo()
+
+    def _do(self, job: Callable[[duckdb.DuckDBPyConnection], Any], future: Future[Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = job(self._side)
+        except BaseException as error:
+            with contextlib.suppress(duckdb.Error):
+                self._side.rollback()
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def _settle(self, idle: bool) -> None:
+        """Flush the derived rows, and when idle and much has gathered fold the write-ahead log into the file."""
+        self._flushed_at = time.monotonic()
+        try:
+            self._flush(self._side)
+            if idle and self._uncheckpointed >= _CHECKPOINT_ROWS:
+                self._side.execute("CHECKPOINT")
+                self._uncheckpointed = 0
+                self._guarded = False
+        except (duckdb.Error, OSError):
+            # derived rows can be had again from the events, and the next commit tells whether the disk takes writes
+            with contextlib.suppress(duckdb.Error):
+                self._side.rollback()
+            self._uncheckpointed = 0
+
+    # the connection
+
+    def _connect(self, now: int) -> None:
+        version = _look(self.path)
+        self._database = _open_private(self.path)
+        try:
+            migrate(self._database, version, now)
+            self._prepare()
+        except duckdb.Error as error:
+            self._database.close()
+            raise HubFormatError(self.path, _first_line(error)) from error
+
+    def _prepare(self) -> None:
+        self._side = self._database.cursor()
+        # inserts gain nothing from the optimizer, and a lone commit is a fifth faster without it; it is this connection's alone
+        self._database.execute("PRAGMA disable_optimizer")
+        self._database.execute("SET checkpoint_threshold = '64MB'")
+        self._events = self._database.appender("event")
+        self._logs = self._database.appender("log")
+
+    def _reconnect(self) -> None:
+        """After a failed write DuckDB may hold the database for invalid: open it anew."""
+        self._disconnect()
+        self._database = _open(self.path, read_only=False)
+        self._prepare()
+        self.epoch += 1
+
+    def rewrite(self, connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+        """Copy the live rows into a new file and put it in the old one's place. Only as a job; sizes before and after."""
+        if self.path == ":memory:":
+            return 0, 0
+        connection.execute("CHECKPOINT")
+        before = Path(self.path).stat().st_size
+        fresh = Path(f"{self.path}.compact")
+        fresh.unlink(missing_ok=True)
+        try:
+            copy_database(connection, fresh)
+        except (duckdb.Error, OSError) as error:
+            fresh.unlink(missing_ok=True)
+            raise HubUnavailableError(self.path, _first_line(error)) from error
+        self._disconnect()
+        os.replace(fresh, self.path)
+        self._database = _open(self.path, read_only=False)
+        self._prepare()
+        self.epoch += 1
+        return before, Path(self.path).stat().st_size
+
+    def _disconnect(self) -> None:
+        for part in (self._events, self._logs):
+            with contextlib.suppress(duckdb.Error):  # an invalid database has nothing left to save
+                part.clear()
+        with self._wake:
+            readers, self._cursors = self._cursors, []
+        for connection in (*readers, self._side, self._database):
+            with contextlib.suppress(duckdb.Error):
+                connection.close()
+
+
+def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    """Write all tables of the connection's database into a new hub file."""
+    literal = str(target).replace("'", "''")
+    connection.execute(f"ATTACH '{literal}' AS compacted")
+    _keep_private(target)
+    try:
+        connection.execute("BEGIN")
+        connection.execute("USE compacted")
+        connection.execute(schema())
+        connection.execute("DELETE FROM event_kind")
+        connection.execute("COMMIT")
+        source = connection.execute(
+            "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'compacted'"
+        ).fetchone()
+        assert source is not None
+        for table in ("hub", "event", "instance", "log", "definition", "event_kind"):
+            connection.execute(f'INSERT INTO compacted.{table} SELECT * FROM "{source[0]}".main.{table} ORDER BY ALL')
+        connection.execute(f'USE "{source[0]}"')
+    finally:
+        connection.execute("DETACH compacted")
+
+
+def _look(path: str) -> int | None:
+    """The schema version of an existing file, seen read-only, so that a foreign file stays as it is."""
+    if path == ":memory:" or not Path(path).exists() or Path(path).stat().st_size == 0:
+        return None
+    with _open(path, read_only=True) as connection:
+        return check(connection, path)
+
+
+def _open_private(path: str) -> duckdb.DuckDBPyConnection:
+    """Open the file for writing, made if missing, for its owner's eyes only."""
+    file = Path(path)
+    if path != ":memory:" and file.exists() and file.stat().st_size == 0:
+        file.unlink()  # what a crash at the very first moment leaves; DuckDB would not take it for a new file
+    connection = _open(path, read_only=False)
+    if path != ":memory:":
+        _keep_private(file)
+    return connection
+
+
+def _keep_private(file: Path) -> None:
+    if os.name == "posix" and file.exists():
+        file.chmod(0o600)
+
+
+def _open(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(path, read_only=read_only)
+    except duckdb.Error as error:
+        text = str(error)
+        if "different configuration" in text:
+            raise HubInUseError(path, os.getpid()) from None
+        if "lock" in text.lower() or "being used by another process" in text:
+            pid = re.search(r"PID (\d+)", text)
+            raise HubInUseError(path, int(pid.group(1)) if pid else None) from None
+        raise HubFormatError(path, _first_line(error)) from error
+    except OSError as error:
+        raise HubFormatError(path, _first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+

@@ -1,0 +1,91 @@
+-- Every statement the hub runs, by name. `{...}` is filled with a list of placeholders or conditions, never with values.
+
+-- name: hub_row
+SELECT application, schema_version, watermark FROM hub
+
+-- name: create_hub
+INSERT INTO hub VALUES ('dfnb', ?, ?, -1)
+
+-- name: set_watermark
+UPDATE hub SET watermark = ?
+
+-- name: counters
+SELECT coalesce((SELECT max(pos) FROM event), -1), greatest(
+    coalesce((SELECT max(key) FROM instance), 0), coalesce((SELECT max(instance) FROM event WHERE pos > ?), 0))
+
+-- name: changed_since
+SELECT DISTINCT instance FROM event WHERE pos > ?
+
+-- name: open_instances
+SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits, held
+FROM instance WHERE status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') ORDER BY key
+
+-- name: open_start_events
+SELECT i.key, e.name, e.data FROM instance i JOIN event e ON e.pos = i.started_pos
+WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') AND (i.parent_id IS NOT NULL OR i.status = 'Pending')
+
+-- name: open_tasks
+SELECT e.instance, e.task, arg_max(e.kind, e.pos) AS last, arg_max(e.name, e.pos), arg_max(e.data, e.pos), arg_max(e.happened_at, e.pos),
+    count(*) FILTER (e.kind IN (4, 7)), any_value(e.name) FILTER (e.kind IN (4, 7))
+FROM event e JOIN instance i ON i.key = e.instance AND i.generation = e.generation
+WHERE e.task IS NOT NULL AND i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled')
+GROUP BY e.instance, e.task HAVING last IN (4, 7, 10)
+
+-- name: open_pending
+WITH turns AS (
+    SELECT e.instance, max(e.turn) AS turn, max(e.pos) FILTER (e.turn > 0) AS pos
+    FROM event e JOIN instance i ON i.key = e.instance AND i.generation = e.generation
+    WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') GROUP BY e.instance
+)
+SELECT t.instance, t.turn, e.kind, e.task, e.took, e.name, e.data
+FROM turns t LEFT JOIN event e ON e.instance = t.instance AND e.turn = 0 AND e.pos > coalesce(t.pos, -1)
+ORDER BY t.instance, e.pos
+
+-- name: events_of
+SELECT instance, pos, generation, turn, happened_at, kind, task, took, name, data FROM event
+WHERE instance IN ({}) ORDER BY instance, pos
+
+-- name: histories
+SELECT instance, generation, turn, happened_at, kind, task, took, name, data FROM event
+WHERE instance IN ({}) AND pos >= ? ORDER BY instance, pos
+
+-- name: history_of
+SELECT generation, turn, happened_at, kind, task, took, name, data, pos FROM event WHERE instance = ? AND pos > ? ORDER BY pos
+
+-- name: find_instances
+SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits, held
+FROM instance WHERE id IN ({}) ORDER BY key
+
+-- name: list_instances
+SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits, held
+FROM instance WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?
+
+-- name: count_instances
+SELECT status, count(*) FROM instance GROUP BY status ORDER BY status
+
+-- name: purgeable
+SELECT key FROM instance WHERE {}
+
+-- name: payloads
+SELECT pos, kind, name, data FROM event WHERE pos IN ({})
+
+-- name: logs_of
+SELECT task, attempt, happened_at, stream, text FROM log WHERE instance = ? ORDER BY happened_at
+
+-- name: delete_events
+DELETE FROM event WHERE instance IN ({})
+
+-- name: delete_logs
+DELETE FROM log WHERE instance IN ({})
+
+-- name: delete_instances
+DELETE FROM instance WHERE key IN ({})
+
+-- name: replaced_instances
+SELECT key FROM instance WHERE key NOT IN (SELECT max(key) FROM instance GROUP BY id)
+
+-- name: save_definition
+INSERT INTO definition VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: definition_source
+SELECT source FROM definition WHERE kind = ? AND name = ? AND fingerprint = ?

@@ -1,0 +1,95 @@
+"""What clients read from the file: lists, histories, payloads, logs. Each function works on the caller's own connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import msgspec
+
+from dfnb.hub.protocol import InstanceQuery
+from dfnb.hub.recovery import record_of
+from dfnb.hub.sql import placeholders, query
+from dfnb.records.history import ExecutionCompleted, ExecutionStarted, Recorded, parse_event
+from dfnb.records.instance import InstanceRecord
+from dfnb.records.log import LogLine
+
+_ALL = 1 << 62
+_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+def list_instances(connection: duckdb.DuckDBPyConnection, wanted: InstanceQuery) -> list[InstanceRecord]:
+    where, values = conditions(wanted)
+    sql = query("list_instances").format(where)
+    return [record_of(row) for row in connection.execute(sql, [*values, wanted.limit]).fetchall()]
+
+
+def next_page(wanted: InstanceQuery, last: tuple[int, int]) -> InstanceQuery:
+    return msgspec.structs.replace(wanted, after=last)
+
+
+def conditions(wanted: InstanceQuery) -> tuple[str, list[Any]]:
+    """The SQL condition of a query and its values."""
+    parts: list[tuple[str, list[Any]]] = [("TRUE", [])]
+    if wanted.created_from is not None:
+        parts.append(("created_at >= ?", [wanted.created_from]))
+    if wanted.created_to is not None:
+        parts.append(("created_at <= ?", [wanted.created_to]))
+    if wanted.statuses:
+        parts.append((f"status IN ({placeholders(len(wanted.statuses))})", list(wanted.statuses)))
+    if wanted.id_prefix:
+        parts.append(("starts_with(id, ?)", [wanted.id_prefix]))
+    if wanted.name:
+        parts.append(("name = ?", [wanted.name]))
+    if wanted.after is not None:
+        parts.append(("(created_at < ? OR created_at = ? AND key < ?)", [wanted.after[0], *wanted.after]))
+    return " AND ".join(sql for sql, _ in parts), [value for _, values in parts for value in values]
+
+
+def payloads(
+    connection: duckdb.DuckDBPyConnection, records: Sequence[InstanceRecord]
+) -> dict[int, tuple[str | None, ExecutionCompleted | None]]:
+    """Input text and end of each instance, by key."""
+    wanted = [pos for record in records for pos in (record.started_pos, record.ended_pos) if pos is not None]
+    if not wanted:
+        return {}
+    rows = connection.execute(query("payloads").format(placeholders(len(wanted))), wanted).fetchall()
+    events = {pos: parse_event(kind, 0, None, name, data) for pos, kind, name, data in rows}
+    found: dict[int, tuple[str | None, ExecutionCompleted | None]] = {}
+    for record in records:
+        start, end = events.get(record.started_pos), events.get(record.ended_pos if record.ended_pos is not None else -1)
+        found[record.key] = (
+            start.input if isinstance(start, ExecutionStarted) else None,
+            end if isinstance(end, ExecutionCompleted) else None,
+        )
+    return found
+
+
+def end_of(connection: duckdb.DuckDBPyConnection, record: InstanceRecord) -> ExecutionCompleted:
+    end = payloads(connection, [record])[record.key][1]
+    return end if end is not None else ExecutionCompleted(record.status)
+
+
+def history(connection: duckdb.DuckDBPyConnection, record: InstanceRecord, after: int) -> list[tuple[int, int, Recorded]]:
+    rows = connection.execute(query("history_of"), [record.key, after]).fetchall()
+    return [
+        (pos, generation, Recorded(turn, at, parse_event(*columns))) for generation, turn, at, *columns, pos in rows
+    ]
+
+
+def logs(connection: duckdb.DuckDBPyConnection, record: InstanceRecord) -> list[LogLine]:
+    return [LogLine(*row) for row in connection.execute(query("logs_of"), [record.key]).fetchall()]
+
+
+def children(connection: duckdb.DuckDBPyConnection, instance_id: str) -> list[InstanceRecord]:
+    sql = query("list_instances").format("parent_id = ?")
+    return [record_of(row) for row in connection.execute(sql, [instance_id, _ALL]).fetchall()]
+
+
+def relation(connection: duckdb.DuckDBPyConnection, statement: str, params: Sequence[Any] | None) -> duckdb.DuckDBPyRelation:
+    """The statement as a relation. ValueError for anything but one statement that reads."""
+    parsed = connection.extract_statements(statement)
+    if len(parsed) != 1 or parsed[0].type not in _READING:
+        raise ValueError("sql() takes one statement that reads, such as SELECT; the hub is written by its engine only")
+    return connection.sql(statement, params=list(params) if params is not None else None)

@@ -1,0 +1,338 @@
+"""The events of an instance's history, past tense, and the columns each is written to.
+
+A history is append-only. An event is an *input* (something that happened to the instance: a result, a timer, a raised event) or
+an *output* (something the orchestrator's code decided in a turn: a task scheduled, a status set, the end). Kinds have the numbers
+of the original's wire format where it has the kind; those from 40 on are ours alone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import msgspec
+
+from dfnb.records.failure import FailureDetails
+
+Columns = tuple[int, "int | None", "int | None", "str | None", "str | None"]
+"""What an event fills of its row: kind, task, took (microseconds), name, data."""
+
+
+class HistoryEvent(msgspec.Struct, frozen=True):
+    """Base of all events. `task` is the number of the task in its generation, for those that belong to one."""
+
+    kind: ClassVar[int] = -1
+
+    def columns(self) -> Columns:
+        raise TypeError(f"{type(self).__name__} is not a concrete event")
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> HistoryEvent:
+        raise TypeError(f"{cls.__name__} is not a concrete event")
+
+    @property
+    def event_type(self) -> str:
+        return type(self).__name__
+
+
+class ParentRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The instance and task that wait for a sub-orchestration."""
+
+    instance_id: str
+    generation: int
+    task: int
+
+
+class _StartHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    code: str | None = None
+    start_at: int | None = None
+    parent: ParentRef | None = None
+    version: str | None = None
+
+
+class ExecutionStarted(HistoryEvent, frozen=True):
+    """The first event of every generation. Its data is one line of JSON with what starts the instance, then the input."""
+
+    kind: ClassVar[int] = 0
+    name: str
+    instance_id: str
+    input: str | None = None
+    code: str | None = None
+    start_at: int | None = None
+    parent: ParentRef | None = None
+    version: str | None = None
+
+    def columns(self) -> Columns:
+        header = _encode(_StartHeader(self.instance_id, self.code, self.start_at, self.parent, self.version)).decode()
+        return (0, None, None, self.name, header if self.input is None else f"{header}\n{self.input}")
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> ExecutionStarted:
+        header, has_input, text = (data or "").partition("\n")
+        start = _decode_header(header)
+        return cls(name, start.id, text if has_input else None, start.code, start.start_at, start.parent, start.version)
+
+
+class ExecutionCompleted(HistoryEvent, frozen=True):
+    """The last event of a generation: `status` is Completed, Failed, Terminated or ContinuedAsNew."""
+
+    kind: ClassVar[int] = 1
+    status: str
+    result: str | None = None
+    failure: FailureDetails | None = None
+    failed_tasks: tuple[int, ...] = ()
+
+    def columns(self) -> Columns:
+        if self.failure is None:
+            return (1, None, None, self.status, self.result)
+        return (1, None, None, self.status, _encode(_Failed(self.failure, self.failed_tasks)).decode())
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> ExecutionCompleted:
+        if name != "Failed":
+            return cls(name, data)
+        failed = _decode_failed(data or "")
+        return cls(name, None, failed.failure, failed.tasks)
+
+
+class _Failed(msgspec.Struct, frozen=True, omit_defaults=True):
+    failure: FailureDetails
+    tasks: tuple[int, ...] = ()
+
+
+class ExecutionTerminated(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 3
+    reason: str | None = None
+
+    def columns(self) -> Columns:
+        return (3, None, None, None, self.reason)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> ExecutionTerminated:
+        return cls(data)
+
+
+class TaskScheduled(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 4
+    task: int
+    name: str
+    input: str | None = None
+
+    def columns(self) -> Columns:
+        return (4, self.task, None, self.name, self.input)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> TaskScheduled:
+        return cls(task, name, data)
+
+
+class TaskCompleted(HistoryEvent, frozen=True):
+    """An activity returned. `took` is how long its function ran, in microseconds."""
+
+    kind: ClassVar[int] = 5
+    task: int
+    result: str | None = None
+    took: int | None = None
+
+    def columns(self) -> Columns:
+        return (5, self.task, self.took, None, self.result)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> TaskCompleted:
+        return cls(task, data, took)
+
+
+class TaskFailed(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 6
+    task: int
+    failure: FailureDetails
+    took: int | None = None
+
+    def columns(self) -> Columns:
+        return (6, self.task, self.took, None, _encode(self.failure).decode())
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> TaskFailed:
+        return cls(task, _decode_failure(data or ""), took)
+
+
+class SubOrchestrationInstanceCreated(HistoryEvent, frozen=True):
+    """A sub-orchestration was started. Its input stands in the child's own `ExecutionStarted`, not here."""
+
+    kind: ClassVar[int] = 7
+    task: int
+    name: str
+    instance_id: str
+    input: str | None = None
+    version: str | None = None
+
+    def columns(self) -> Columns:
+        return (7, self.task, None, self.name, self.instance_id)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> SubOrchestrationInstanceCreated:
+        return cls(task, name, data or "")
+
+
+class SubOrchestrationInstanceCompleted(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 8
+    task: int
+    result: str | None = None
+
+    def columns(self) -> Columns:
+        return (8, self.task, None, None, self.result)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> SubOrchestrationInstanceCompleted:
+        return cls(task, data)
+
+
+class SubOrchestrationInstanceFailed(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 9
+    task: int
+    failure: FailureDetails
+
+    def columns(self) -> Columns:
+        return (9, self.task, None, None, _encode(self.failure).decode())
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> SubOrchestrationInstanceFailed:
+        return cls(task, _decode_failure(data or ""))
+
+
+class TimerCreated(HistoryEvent, frozen=True):
+    """A timer was set, due at `fire_at` (microseconds since 1970, UTC). `retry`: it delays the next try of its task."""
+
+    kind: ClassVar[int] = 10
+    task: int
+    fire_at: int
+    retry: bool = False
+
+    def columns(self) -> Columns:
+        return (10, self.task, None, "retry" if self.retry else None, str(self.fire_at))
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str | None, data: str | None) -> TimerCreated:
+        return cls(task, int(data or 0), name == "retry")
+
+
+class TimerFired(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 11
+    task: int
+
+    def columns(self) -> Columns:
+        return (11, self.task, None, None, None)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> TimerFired:
+        return cls(task)
+
+
+class OrchestratorStarted(HistoryEvent, frozen=True):
+    """Marks a turn whose inputs had all been written down before it."""
+
+    kind: ClassVar[int] = 12
+
+    def columns(self) -> Columns:
+        return (12, None, None, None, None)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> OrchestratorStarted:
+        return cls()
+
+
+class EventRaised(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 15
+    name: str
+    input: str | None = None
+
+    def columns(self) -> Columns:
+        return (15, None, None, self.name, self.input)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EventRaised:
+        return cls(name, data)
+
+
+class ExecutionSuspended(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 19
+    reason: str | None = None
+
+    def columns(self) -> Columns:
+        return (19, None, None, None, self.reason)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> ExecutionSuspended:
+        return cls(data)
+
+
+class ExecutionResumed(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 20
+    reason: str | None = None
+
+    def columns(self) -> Columns:
+        return (20, None, None, None, self.reason)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> ExecutionResumed:
+        return cls(data)
+
+
+class TimerCanceled(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 40
+    task: int
+
+    def columns(self) -> Columns:
+        return (40, self.task, None, None, None)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> TimerCanceled:
+        return cls(task)
+
+
+class CustomStatusSet(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 41
+    status: str | None = None
+
+    def columns(self) -> Columns:
+        return (41, None, None, None, self.status)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> CustomStatusSet:
+        return cls(data)
+
+
+class ExecutionRewound(HistoryEvent, frozen=True):
+    """A failed instance was set going again: earlier events of `tasks`, and the end of the execution, no longer count."""
+
+    kind: ClassVar[int] = 42
+    tasks: tuple[int, ...] = ()
+    reason: str | None = None
+
+    def columns(self) -> Columns:
+        return (42, None, None, self.reason, _encode(self.tasks).decode())
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str | None, data: str | None) -> ExecutionRewound:
+        return cls(msgspec.json.decode(data or "[]", type=tuple[int, ...]), name)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_header = msgspec.json.Decoder(_StartHeader).decode
+_decode_failed = msgspec.json.Decoder(_Failed).decode
+_decode_failure = msgspec.json.Decoder(FailureDetails).decode
+
+EVENT_TYPES: dict[int, type[HistoryEvent]] = {cls.kind: cls for cls in HistoryEvent.__subclasses__()}
+
+
+class Recorded(NamedTuple):
+    """An event with its place in the history. `turn` 0: written down before a turn could take it in."""
+
+    turn: int
+    at: int
+    event: HistoryEvent
+
+
+def parse_event(kind: int, task: int, took: int | None, name: str, data: str | None) -> HistoryEvent:
+    """The event a row holds. Raises KeyError for a kind this version does not know."""
+    return EVENT_TYPES[kind].parse(task, took, name, data)

@@ -1,0 +1,235 @@
+"""What an orchestrator may do, and which number its n-th task has."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import typing
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from dfnb.definitions import name_of
+from dfnb.records import payload
+from dfnb.records.retry import RetryPolicy, check_retry_options
+from dfnb.replay.tasks import ExternalEventTask, Task, TimerTask, WhenAllTask, WhenAnyTask
+
+if TYPE_CHECKING:
+    from dfnb.replay.events import HistoryEventView
+    from dfnb.replay.orchestrator import OrchestrationReplay
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_UUID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
+
+Named = str | Callable[..., Any]
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """Microseconds since 1970 as an aware UTC datetime, exactly."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """An aware datetime (a naive one counts as UTC) as microseconds since 1970."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+class DurableOrchestrationContext:
+    """What an orchestrator function gets: its input, its identity, and everything it may ask for.
+
+    Calls schedule their work at once and return a task; ``yield`` the task to wait for it. All times are UTC and those of the
+    recorded history, so that replay sees the same.
+    """
+
+    def __init__(self, replay: OrchestrationReplay) -> None:
+        self._replay = replay
+        self._uuids = 0
+        self._custom_status: Any = None
+
+    # identity and time
+
+    @property
+    def instance_id(self) -> str:
+        return self._replay.started.instance_id
+
+    @property
+    def parent_instance_id(self) -> str | None:
+        """The id of the instance that called this one as a sub-orchestration, else None."""
+        parent = self._replay.started.parent
+        return parent.instance_id if parent is not None else None
+
+    @property
+    def name(self) -> str:
+        """The orchestrator's name."""
+        return self._replay.started.name
+
+    @property
+    def version(self) -> str | None:
+        return self._replay.started.version
+
+    @property
+    def is_replaying(self) -> bool:
+        """True only while turns that are already in the history are run again."""
+        return self._replay.replaying
+
+    @property
+    def current_utc_datetime(self) -> datetime:
+        """The time of the present turn: the same at every replay, never moving backwards."""
+        return to_datetime(self._replay.now)
+
+    @property
+    def histories(self) -> list[HistoryEventView]:
+        """The history of this generation so far, oldest first."""
+        return self._replay.history_views()
+
+    @property
+    def custom_status(self) -> Any:
+        return self._custom_status
+
+    @property
+    def will_continue_as_new(self) -> bool:
+        return self._replay.will_continue_as_new
+
+    @property
+    def function_context(self) -> dict[str, Any]:
+        """Always empty: there is no host that would send extra fields."""
+        return {}
+
+    def get_input(self, expected_type: Any = None) -> Any:
+        """The input the instance was started with, decoded anew at each call; None if it had none."""
+        return payload.decode(self._replay.started.input, expected_type or self._replay.input_type)
+
+    def new_uuid(self) -> str:
+        """A UUID that is the same at every replay (Azure's formula: id, time of the turn, counter)."""
+        moment = self.current_utc_datetime.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        value = uuid.uuid5(_UUID_NAMESPACE, f"{self.instance_id}_{moment}_{self._uuids}")
+        self._uuids += 1
+        return str(value)
+
+    def new_guid(self) -> uuid.UUID:
+        """`new_uuid` as a UUID object."""
+        return uuid.UUID(self.new_uuid())
+
+    def create_replay_safe_logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
+        """The logger, silent while old history is replayed, so that each line is written once."""
+        return _ReplaySafeLogger(logger, self._replay)
+
+    # calls
+
+    def call_activity(self, name: Named, input_: Any = None, expected_type: Any = None) -> Task:
+        """Run an activity; the task's value is what it returns, or its failure is raised at the ``yield``."""
+        return self._activity(name, None, input_, expected_type)
+
+    def call_activity_with_retry(
+        self, name: Named, retry_options: RetryPolicy, input_: Any = None, expected_type: Any = None
+    ) -> Task:
+        """Run an activity and try it again as `retry_options` say; the last failure counts."""
+        return self._activity(name, check_retry_options(retry_options), input_, expected_type)
+
+    def _activity(self, name: Named, policy: RetryPolicy | None, input_: Any, expected_type: Any) -> Task:
+        named = name_of("activity", name)
+        text = payload.encode(input_, what=f"the input of activity {named!r}")
+        return self._replay.ask_activity(named, text, policy, expected_type or _return_type(name))
+
+    def call_sub_orchestrator(
+        self, name: Named, input_: Any = None, instance_id: str | None = None, version: str | None = None,
+        expected_type: Any = None,
+    ) -> Task:
+        """Run another orchestrator as a child instance and wait for its output."""
+        return self._sub_orchestrator(name, None, input_, instance_id, version, expected_type)
+
+    def call_sub_orchestrator_with_retry(
+        self, name: Named, retry_options: RetryPolicy, input_: Any = None, instance_id: str | None = None,
+        version: str | None = None, expected_type: Any = None,
+    ) -> Task:
+        """Run a child instance, and a new one each time it failed, as `retry_options` say."""
+        policy = check_retry_options(retry_options)
+        return self._sub_orchestrator(name, policy, input_, instance_id, version, expected_type)
+
+    def _sub_orchestrator(
+        self, name: Named, policy: RetryPolicy | None, input_: Any, instance_id: str | None, version: str | None,
+        expected_type: Any,
+    ) -> Task:
+        named = name_of("orchestrator", name)
+        text = payload.encode(input_, what=f"the input of sub-orchestration {named!r}")
+        return self._replay.ask_sub_orchestration(named, text, policy, expected_type, instance_id, version)
+
+    def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
+        """A task done at that time (naive means UTC), or that long after now. A time that has passed fires at once."""
+        if isinstance(fire_at, timedelta):
+            moment = self._replay.now + fire_at // _MICROSECOND
+        elif isinstance(fire_at, datetime):
+            moment = to_microseconds(fire_at)
+        elif isinstance(fire_at, date):
+            moment = to_microseconds(datetime(fire_at.year, fire_at.month, fire_at.day))
+        else:
+            raise ValueError(f"create_timer takes a datetime or a timedelta, not {type(fire_at).__name__}")
+        return self._replay.ask_timer(moment)
+
+    def wait_for_external_event(self, name: str, expected_type: Any = None) -> ExternalEventTask:
+        """A task done when an event of exactly that name is raised; its value is the event's data.
+
+        Events are kept until somebody waits for them; of several waiters the oldest gets the oldest event.
+        """
+        if not isinstance(name, str) or not name:
+            raise ValueError("wait_for_external_event needs the event's name")
+        return self._replay.ask_event(name, expected_type)
+
+    def task_all(self, tasks: Iterable[Task]) -> Task:
+        """A task done when all are: the list of their values in order. If some failed, the first failure is raised, after all."""
+        return WhenAllTask(_checked(tasks, "task_all"))
+
+    def task_any(self, tasks: Iterable[Task]) -> Task:
+        """A task done when the first of them is: its value is that task itself. The others go on."""
+        children = _checked(tasks, "task_any")
+        if not children:
+            raise ValueError("task_any was given no task: it would wait for ever")
+        return WhenAnyTask(children)
+
+    # control
+
+    def continue_as_new(self, input_: Any = None, *, save_events: bool = True) -> None:
+        """Start over with a new input and an empty history once this turn ends.
+
+        Events raised and not yet consumed go along, unless `save_events` is False.
+        """
+        self._replay.continue_as_new(payload.encode(input_, what="the input of continue_as_new"), save_events)
+
+    def set_custom_status(self, status: Any) -> None:
+        """A value shown in the instance's status from the end of this turn on; None clears it."""
+        text = payload.encode(status, what="the custom status")
+        self._custom_status = status
+        self._replay.set_custom_status(text)
+
+
+class _ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):
+    def __init__(self, logger: logging.Logger, replay: OrchestrationReplay) -> None:
+        super().__init__(logger, {})
+        self._replay = replay
+
+    def isEnabledFor(self, level: int) -> bool:
+        return not self._replay.replaying and super().isEnabledFor(level)
+
+
+def _checked(tasks: Iterable[Task], method: str) -> list[Task]:
+    if isinstance(tasks, Task) or not isinstance(tasks, Iterable):
+        raise TypeError(f"{method} takes a list of tasks, not {type(tasks).__name__}")
+    children = list(tasks)
+    for position, child in enumerate(children):
+        if not isinstance(child, Task):
+            raise TypeError(f"{method} takes tasks only: item {position} is {child!r} ({type(child).__name__})")
+    return children
+
+
+def _return_type(name: Named) -> Any:
+    if isinstance(name, str):
+        return None
+    try:
+        return typing.get_type_hints(name).get("return")
+    except (NameError, TypeError):
+        # an annotation that cannot be resolved is no reason to refuse the call
+        return inspect.Signature.empty

@@ -1,0 +1,515 @@
+"""What a history leads to, and whether the code is still what the history remembers.
+
+One `OrchestrationReplay` is one generation of one instance. It knows its events and its function, nothing else: no thread, no
+clock, no database. The same events always lead to the same decisions, whether they are fed live, one turn at a time, or
+again from the history; the laws in the tests hold it to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from dfnb.errors import NonDeterminismError, TaskFailedError
+from dfnb.records import payload
+from dfnb.records.failure import FailureDetails
+from dfnb.records.history import (
+    CustomStatusSet, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionRewound, ExecutionStarted, ExecutionSuspended,
+    HistoryEvent, OrchestratorStarted, Recorded, SubOrchestrationInstanceCompleted, SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed, TaskCompleted, TaskFailed, TaskScheduled, TimerCanceled, TimerCreated, TimerFired,
+)
+from dfnb.records.instance import Wait
+from dfnb.records.retry import RetryPolicy
+from dfnb.replay.context import DurableOrchestrationContext, to_datetime
+from dfnb.replay.events import HistoryEventView, describe, view
+from dfnb.replay.rewind import effective
+from dfnb.replay.tasks import ActivityTask, ExternalEventTask, SubOrchestrationTask, Task, TimerTask
+
+_OUTPUTS = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, TimerCanceled, CustomStatusSet, ExecutionCompleted)
+_COMPARED = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, ExecutionCompleted)
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What one turn adds to the history, what the instance now waits for, and what its author should know."""
+
+    outputs: tuple[HistoryEvent, ...]
+    waits: tuple[Wait, ...] = ()
+    carried: tuple[EventRaised, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> ExecutionCompleted | None:
+        last = self.outputs[-1] if self.outputs else None
+        return last if isinstance(last, ExecutionCompleted) else None
+
+
+class OrchestrationReplay:
+    """Runs one generation of an orchestrator over its history: `replay` feeds what is recorded, `turn` what is new."""
+
+    def __init__(self, function: Callable[..., Any], *, generation: int = 0, input_type: Any = None) -> None:
+        self.started = ExecutionStarted("", "")
+        self.now = 0
+        self.replaying = False
+        self.will_continue_as_new = False
+        self.input_type = input_type
+        self._function = function
+        self._generation = generation
+        self._generator: Generator[Any, Any, Any] | None = None
+        self._current: Task | None = None
+        self._finished = False
+        self._suspended = False
+        self._postponed: list[HistoryEvent] = []
+        self._next_task = 1
+        self._open: dict[int, Any] = {}
+        self._unused: dict[int, Task] = {}
+        self._waiters: dict[str, deque[ExternalEventTask]] = {}
+        self._raised: dict[str, deque[EventRaised]] = {}
+        self._history: list[Recorded] = []
+        self._turn = 0
+        self._asked: list[HistoryEvent] = []
+        self._status: CustomStatusSet | None = None
+        self._next_input: str | None = None
+        self._keep_events = True
+        self._thrown: dict[int, Task] = {}
+        self._warnings: list[str] = []
+
+    # the two entries
+
+    def turn(self, at: int, inputs: Sequence[HistoryEvent]) -> Decision:
+        """Take in what happened by the time `at` and decide. Each call is one turn of the history."""
+        self._begin(at)
+        self._remember(inputs)
+        for event in inputs:
+            self._receive(event)
+        outputs = self._outputs()
+        self._remember(outputs)
+        carried = self._carried() if self.will_continue_as_new else ()
+        warnings, self._warnings = tuple(self._warnings), []
+        return Decision(tuple(outputs), self.waits(), carried, warnings)
+
+    def replay(self, history: Iterable[Recorded]) -> None:
+        """Feed what is recorded. Raises NonDeterminismError where the code asks for something else.
+
+        Events recorded but not yet taken in by a turn at the end of the history are left out: they belong to the next turn.
+        """
+        rows = list(history)
+        numbers = {id(row): number for number, row in enumerate(rows, 1)}
+        counted = effective(rows)
+        carried: list[HistoryEvent] = []
+        self.replaying = True
+        try:
+            for group in _turns(counted):
+                carried = self._replay_turn(group, carried, numbers, len(counted) != len(rows))
+        finally:
+            self.replaying = False
+        self._asked = carried
+
+    def _replay_turn(
+        self, rows: list[Recorded], carried: list[HistoryEvent], numbers: dict[int, int], rewound: bool
+    ) -> list[HistoryEvent]:
+        """One recorded turn. Returns what the code asked for that a later rewind has the history record later."""
+        inputs = [row for row in rows if not isinstance(row.event, _OUTPUTS)]
+        recorded = [row for row in rows if isinstance(row.event, _COMPARED)]
+        self._begin(max(row.at for row in rows if row.turn))
+        if any(isinstance(row.event, ExecutionRewound) for row in rows):
+            self._asked, carried = carried, []
+        self._remember([row.event for row in rows])
+        for row in inputs:
+            self._receive(row.event)
+        asked = [event for event in self._asked if isinstance(event, _COMPARED)]
+        after = numbers[id(rows[-1])] + 1
+        left = self._match(asked, recorded, numbers, after, rewound)
+        self._status = None
+        return carried + left
+
+    def _match(
+        self, asked: list[HistoryEvent], recorded: list[Recorded], numbers: dict[int, int], after: int, rewound: bool
+    ) -> list[HistoryEvent]:
+        left: list[HistoryEvent] = []
+        position = 0
+        for event in asked:
+            row = recorded[position] if position < len(recorded) else None
+            if row is not None and _agree(event, row.event):
+                self._compare_inputs(event, row.event, numbers[id(row)])
+                position += 1
+            elif rewound:
+                left.append(event)
+            else:
+                has = describe(row.event) if row is not None else "nothing more in that turn"
+                raise NonDeterminismError(numbers[id(row)] if row is not None else after, has, describe(event))
+        if position < len(recorded):
+            row = recorded[position]
+            raise NonDeterminismError(numbers[id(row)], describe(row.event), "nothing more in that turn")
+        return left
+
+    def _compare_inputs(self, asked: HistoryEvent, recorded: HistoryEvent, number: int) -> None:
+        if isinstance(asked, TaskScheduled) and isinstance(recorded, TaskScheduled) and asked.input != recorded.input:
+            self._warnings.append(
+                f"activity {asked.name!r} (event {number}) was recorded with another input than the code gives now; "
+                "the recorded result is used"
+            )
+
+    def close(self) -> None:
+        """Let the code go, as for an instance that was terminated or is no longer kept in memory."""
+        self._finished = True
+        self._let_go()
+
+    def _remember(self, events: Iterable[HistoryEvent]) -> None:
+        self._history += [Recorded(self._turn, self.now, event) for event in events]
+
+    # what the context asks
+
+    def ask_activity(self, name: str, input: str | None, policy: RetryPolicy | None, expected_type: Any) -> Task:
+        task = ActivityTask(self._number(), name, input, policy, expected_type, self.now)
+        return self._schedule(task, TaskScheduled(task.id or 0, name, input))
+
+    def ask_sub_orchestration(
+        self, name: str, input: str | None, policy: RetryPolicy | None, expected_type: Any, instance_id: str | None,
+        version: str | None,
+    ) -> Task:
+        task = SubOrchestrationTask(self._number(), name, input, policy, expected_type, self.now, version, asked_id=instance_id)
+        return self._schedule(task, self._created(task))
+
+    def _created(self, task: SubOrchestrationTask) -> SubOrchestrationInstanceCreated:
+        task.instance_id = task.asked_id or self._child_id(task.id or 0, task.attempts)
+        return SubOrchestrationInstanceCreated(task.id or 0, task.name, task.instance_id, task.input, task.version)
+
+    def _child_id(self, task: int, attempt: int) -> str:
+        generation = f"{self._generation}." if self._generation else ""
+        retried = f"-{attempt}" if attempt > 1 else ""
+        return f"{self.started.instance_id}:{generation}{task}{retried}"
+
+    def ask_timer(self, fire_at: int) -> TimerTask:
+        task = TimerTask(self._number(), to_datetime(fire_at), fire_at, self._cancel_timer)
+        self._schedule(task, TimerCreated(task.id or 0, fire_at))
+        return task
+
+    def ask_event(self, name: str, expected_type: Any) -> ExternalEventTask:
+        task = ExternalEventTask(name, expected_type, self.now, self._cancel_event)
+        raised = self._raised.get(name)
+        if raised:
+            self._settle_event(task, raised.popleft())
+        else:
+            self._waiters.setdefault(name, deque()).append(task)
+        return task
+
+    def continue_as_new(self, input: str | None, save_events: bool) -> None:
+        self.will_continue_as_new = True
+        self._next_input = input
+        self._keep_events = save_events
+
+    def set_custom_status(self, text: str | None) -> None:
+        if not self.will_continue_as_new and not self._finished:
+            self._status = CustomStatusSet(text)
+
+    def history_views(self) -> list[HistoryEventView]:
+        last = self._turn
+        return [view(number, row, row.turn != last) for number, row in enumerate(self._history, 1)]
+
+    def _number(self) -> int:
+        number = self._next_task
+        self._next_task += 1
+        return number
+
+    def _schedule(self, task: Task, event: HistoryEvent) -> Task:
+        if self.will_continue_as_new or self._finished:
+            return task  # the generation is over: what is asked now could never be answered
+        assert task.id is not None
+        self._open[task.id] = task
+        self._unused[task.id] = task
+        self._asked.append(event)
+        return task
+
+    def _cancel_timer(self, task: TimerTask) -> None:
+        if self._open.pop(task.id or 0, None) is not None and not self._finished:
+            self._unused.pop(task.id or 0, None)
+            self._asked.append(TimerCanceled(task.id or 0))
+
+    def _cancel_event(self, task: ExternalEventTask) -> None:
+        self._waiters[task.name].remove(task)
+
+    # what happened
+
+    def _begin(self, at: int) -> None:
+        self.now = max(self.now, at)
+        self._turn += 1
+        if not self.replaying and self._asked:
+            return  # asked for while rewound history was replayed: it belongs to this turn
+        self._asked = []
+
+    def _receive(self, event: HistoryEvent) -> None:
+        if self._finished:
+            if isinstance(event, EventRaised):  # not read by this generation: the next one may
+                self._raised.setdefault(event.name, deque()).append(event)
+        elif isinstance(event, ExecutionSuspended | ExecutionResumed):
+            self._hold(isinstance(event, ExecutionSuspended))
+        elif self._suspended:
+            self._postponed.append(event)
+        else:
+            self._HANDLERS[type(event)](self, event)
+
+    def _hold(self, suspended: bool) -> None:
+        self._suspended = suspended
+        if not suspended:
+            postponed, self._postponed = self._postponed, []
+            for event in postponed:
+                self._receive(event)
+
+    def _on_nothing(self, event: HistoryEvent) -> None:
+        """Markers tell where a turn stands; they make nothing happen."""
+
+    def _on_started(self, event: ExecutionStarted) -> None:
+        self.started = event
+        context = DurableOrchestrationContext(self)
+        try:
+            outcome = self._function(context)
+        except BaseException as error:
+            self._fail(error)
+            return
+        if inspect.isgenerator(outcome):
+            self._generator = outcome
+            self._step(outcome.send, None)
+            self._advance()
+        else:
+            self._return(outcome)
+
+    def _on_completed(self, event: TaskCompleted | SubOrchestrationInstanceCompleted) -> None:
+        task = self._open.pop(event.task, None)
+        if task is None:
+            return  # late: the generation no longer waits for it
+        if task._used:
+            self._unused.pop(event.task, None)
+        self._decode(task, event.result)
+        self._advance()
+
+    def _on_task_failed(self, event: TaskFailed) -> None:
+        self._failed(event.task, event.failure, "Activity")
+
+    def _on_child_failed(self, event: SubOrchestrationInstanceFailed) -> None:
+        self._failed(event.task, event.failure, "Orchestrator")
+
+    def _failed(self, number: int, failure: FailureDetails, kind: str) -> None:
+        task = self._open.get(number)
+        if task is None:
+            return
+        try:
+            delay = task.retry_delay(failure, self.now)
+        except Exception as error:  # the author's `handle` raised: the orchestration cannot know what it wanted
+            self._fail(error)
+            return
+        if delay is not None:
+            task.retry_at = self.now + delay
+            self._asked.append(TimerCreated(number, task.retry_at, retry=True))
+            return
+        del self._open[number]
+        task.fail(TaskFailedError(f"{kind} function '{task.name}'", failure, number))
+        self._advance()
+
+    def _on_timer_fired(self, event: TimerFired) -> None:
+        task = self._open.get(event.task)
+        if isinstance(task, TimerTask):
+            del self._open[event.task]
+            task.succeed(None)
+            self._advance()
+        elif task is not None and task.retry_at is not None:
+            task.retry_at = None
+            task.attempts += 1
+            child = isinstance(task, SubOrchestrationTask)
+            self._asked.append(self._created(task) if child else TaskScheduled(event.task, task.name, task.input))
+
+    def _on_raised(self, event: EventRaised) -> None:
+        waiters = self._waiters.get(event.name)
+        if waiters:
+            self._settle_event(waiters.popleft(), event)
+            self._advance()
+        else:
+            self._raised.setdefault(event.name, deque()).append(event)
+
+    def _settle_event(self, task: ExternalEventTask, event: EventRaised) -> None:
+        self._decode(task, event.input)
+
+    def _decode(self, task: Any, text: str | None) -> None:
+        try:
+            value = payload.decode(text, task.expected_type)
+        except Exception as error:  # also what a user's from_json raises: it surfaces at the yield
+            task.fail(error)
+        else:
+            task.succeed(value)
+
+    _HANDLERS: dict[type[HistoryEvent], Callable[[Any, Any], None]] = {
+        ExecutionStarted: _on_started,
+        TaskCompleted: _on_completed,
+        TaskFailed: _on_task_failed,
+        SubOrchestrationInstanceCompleted: _on_completed,
+        SubOrchestrationInstanceFailed: _on_child_failed,
+        TimerFired: _on_timer_fired,
+        EventRaised: _on_raised,
+        OrchestratorStarted: _on_nothing,
+        ExecutionRewound: _on_nothing,
+    }
+
+    # driving the generator
+
+    def _advance(self) -> None:
+        """Resume the code while what it waits for is done."""
+        while self._current is not None and self._current.is_completed and not self._finished:
+            task, generator = self._current, self._generator
+            assert generator is not None
+            if task.is_failed:
+                self._thrown[id(task.result)] = task
+                self._step(generator.throw, task.result)
+            else:
+                self._step(generator.send, task.result)
+
+    def _step(self, resume: Callable[[Any], Any], value: Any) -> None:
+        self._current = None
+        try:
+            yielded = resume(value)
+        except StopIteration as stop:
+            self._return(stop.value)
+            return
+        except BaseException as error:
+            self._fail(error)
+            return
+        if self.will_continue_as_new:
+            self._return(None)
+        elif isinstance(yielded, Task):
+            self._wait_for(yielded)
+        else:
+            self._fail(TypeError(self._not_a_task(yielded)))
+
+    def _wait_for(self, task: Task) -> None:
+        self._current = task
+        task._used = True
+        self._unused.pop(task.id or 0, None)
+
+    def _not_a_task(self, yielded: Any) -> str:
+        line = _line_of(self._generator)
+        where = f" at line {line}" if line else ""
+        return (
+            f"the orchestrator {self.started.name!r} yielded {yielded!r:.100} ({type(yielded).__name__}){where}, which is not a task; "
+            "yield only what the context's methods return, such as context.call_activity(...)"
+        )
+
+    def _return(self, value: Any) -> None:
+        if self.will_continue_as_new:
+            self._end(ExecutionCompleted("ContinuedAsNew", self._next_input))
+            return
+        if inspect.iscoroutine(value) or inspect.isasyncgen(value):
+            close = getattr(value, "close", None)
+            if close is not None:
+                close()
+            self._fail(TypeError(f"the orchestrator {self.started.name!r} is async; make it a plain function that yields tasks"))
+            return
+        try:
+            text = payload.encode(value, what=f"the output of orchestrator {self.started.name!r}")
+        except Exception as error:  # a PayloadError, or what a user's to_json raised
+            self._fail(error)
+            return
+        self._warn_of_unused()
+        self._end(ExecutionCompleted("Completed", text))
+
+    def _fail(self, error: BaseException) -> None:
+        failure = FailureDetails.from_exception(error)
+        self._end(ExecutionCompleted("Failed", None, failure, self._failed_tasks(error)))
+
+    def _failed_tasks(self, error: BaseException | None) -> tuple[int, ...]:
+        """The tasks whose failure ended the code: what a rewind runs again."""
+        found: set[int] = set()
+        seen: set[int] = set()
+        while error is not None and id(error) not in seen:
+            seen.add(id(error))
+            task = self._thrown.get(id(error))
+            if task is not None and task.result is error:
+                found |= {leaf.id for leaf in task.failed_leaves() if leaf.id is not None}
+            elif isinstance(error, TaskFailedError):
+                found.add(error.task_id)
+            error = error.__cause__ or error.__context__
+        return tuple(sorted(found))
+
+    def _end(self, event: ExecutionCompleted) -> None:
+        self._finished = True
+        self._asked.append(event)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        generator, self._generator = self._generator, None
+        self._current = None
+        if generator is not None:
+            with contextlib.suppress(Exception):  # it has ended: what its clean-up code raises can change nothing any more
+                generator.close()
+
+    def _warn_of_unused(self) -> None:
+        names = [task.name for task in self._unused.values() if isinstance(task, ActivityTask) and not task._used]
+        if names:
+            shown = ", ".join(repr(name) for name in sorted(set(names))[:5])
+            self._warnings.append(f"called but never yielded: {shown}; yield every task, or its result and failure are lost")
+
+    # what leaves
+
+    def _outputs(self) -> list[HistoryEvent]:
+        """What was asked in this turn, the custom status before the end."""
+        outputs, self._asked = self._asked, []
+        if self._status is not None:
+            ended = outputs and isinstance(outputs[-1], ExecutionCompleted)
+            outputs.insert(len(outputs) - 1 if ended else len(outputs), self._status)
+            self._status = None
+        return outputs
+
+    def waits(self) -> tuple[Wait, ...]:
+        """What the code waits for now."""
+        return self._current.waits() if self._current is not None else ()
+
+    def open_children(self, tasks: Sequence[int]) -> list[str]:
+        """The ids of the sub-orchestrations among these tasks that have not answered."""
+        found = [self._open.get(number) for number in tasks]
+        return [task.instance_id for task in found if isinstance(task, SubOrchestrationTask)]
+
+    def _carried(self) -> tuple[EventRaised, ...]:
+        if not self._keep_events:
+            return ()
+        unread = [event for events in self._raised.values() for event in events]
+        unread += [event for event in self._postponed if isinstance(event, EventRaised)]
+        place = {id(row.event): position for position, row in enumerate(self._history)}
+        return tuple(sorted(unread, key=lambda event: place.get(id(event), len(place))))
+
+
+def _turns(rows: Iterable[Recorded]) -> Iterable[list[Recorded]]:
+    """The rows turn by turn; rows written down before a turn took them in belong to the next one."""
+    group: list[Recorded] = []
+    waiting: list[Recorded] = []
+    turn = 0
+    for row in rows:
+        if row.turn == 0:
+            waiting.append(row)
+            continue
+        if row.turn != turn:
+            if group:
+                yield group
+            group, waiting, turn = waiting, [], row.turn
+        group.append(row)
+    if group:
+        yield group
+
+
+def _agree(asked: HistoryEvent, recorded: HistoryEvent) -> bool:
+    if type(asked) is not type(recorded):
+        return False
+    if isinstance(asked, ExecutionCompleted):
+        return True
+    if isinstance(asked, TimerCreated) and isinstance(recorded, TimerCreated):
+        return asked.task == recorded.task and asked.retry == recorded.retry
+    return (asked.task, asked.name) == (recorded.task, recorded.name)  # type: ignore[attr-defined]
+
+
+def _line_of(generator: Any) -> int | None:
+    while getattr(generator, "gi_yieldfrom", None) is not None:
+        generator = generator.gi_yieldfrom
+    frame = getattr(generator, "gi_frame", None)
+    return frame.f_lineno if frame is not None else None
+

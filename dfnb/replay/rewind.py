@@ -1,0 +1,42 @@
+"""Which part of a history still counts after a failed instance was rewound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dfnb.records.history import (
+    ExecutionCompleted, ExecutionRewound, ExecutionTerminated, Recorded, SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
+)
+
+
+def effective(history: Sequence[Recorded]) -> list[Recorded]:
+    """The history without what its rewinds have undone.
+
+    A rewound activity loses all its events, so that the code asks for it anew. A rewound sub-orchestration loses only its last
+    failure: the child itself is rewound and will answer again.
+    """
+    kept = list(history)
+    for index in [i for i, row in enumerate(kept) if isinstance(row.event, ExecutionRewound)]:
+        marker = kept[index].event
+        assert isinstance(marker, ExecutionRewound)
+        _undo(kept, index, frozenset(marker.tasks))
+    return [row for row in kept if row is not _UNDONE]
+
+
+_UNDONE = Recorded(0, 0, ExecutionTerminated())
+
+
+def _undo(rows: list[Recorded], end: int, tasks: frozenset[int]) -> None:
+    children = {
+        row.event.task for row in rows[:end] if isinstance(row.event, SubOrchestrationInstanceCreated) and row.event.task in tasks
+    }
+    last_failures = {
+        row.event.task: i for i, row in enumerate(rows[:end]) if isinstance(row.event, SubOrchestrationInstanceFailed)
+    }
+    for i in range(end):
+        event = rows[i].event
+        task = getattr(event, "task", None)
+        ended = isinstance(event, ExecutionCompleted) and event.status == "Failed"
+        if ended or (task in tasks and (task not in children or last_failures.get(task) == i)):
+            rows[i] = _UNDONE
