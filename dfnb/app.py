@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
@@ -24,11 +24,8 @@ from dfnb.engine.batch import BatchEngine
 from dfnb.engine.clock import Clock, SystemClock
 from dfnb.engine.worker import Worker
 from dfnb.errors import HubClosedError, HubError
-from dfnb.hub.memory import TaskHub
+from dfnb.hub.memory import Relation, TaskHub
 from dfnb.hub.state import Message
-
-if TYPE_CHECKING:
-    import duckdb
 
 logger = logging.getLogger("dfnb")
 
@@ -138,7 +135,7 @@ class DurableApp:
     def max_concurrent_activities(self, bound: int) -> None:
         self._activities.max_concurrent = bound
 
-    def sql(self, query: str, params: Sequence[Any] | None = None) -> duckdb.DuckDBPyRelation:
+    def sql(self, query: str, params: Sequence[Any] | None = None) -> Relation:
         """A DuckDB relation over the hub: the views `instances`, `history`, `activities`, `logs`, `definitions`.
 
         Everything acknowledged so far is in view; ``.df()``, ``.pl()``, ``.arrow()`` and all else of a relation work. Statements
@@ -223,7 +220,9 @@ def close() -> None:
         _current.pop().close()
 
 
-def start(orchestrator: str | Callable[..., Any], input: Any = None, *, instance_id: str | None = None, start_at: datetime | None = None) -> Instance:
+def start(
+    orchestrator: str | Callable[..., Any], input: Any = None, *, instance_id: str | None = None, start_at: datetime | None = None
+) -> Instance:
     """Start an instance in the current app; see `DurableOrchestrationClient.start`."""
     return current().client.start(orchestrator, input, instance_id=instance_id, start_at=start_at)
 
@@ -238,6 +237,6 @@ def instance(instance_id: str) -> Instance:
     return current().client.instance(instance_id)
 
 
-def sql(query: str, params: Sequence[Any] | None = None) -> duckdb.DuckDBPyRelation:
+def sql(query: str, params: Sequence[Any] | None = None) -> Relation:
     """A DuckDB relation over the current app's hub; see `DurableApp.sql`."""
     return current().sql(query, params)

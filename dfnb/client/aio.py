@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
-from dfnb.client.sync import DurableOrchestrationClient, Statuses
+from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import InstanceFinishedError
 from dfnb.records.instance import OrchestrationRuntimeStatus
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dfnb.records import payload
@@ -12,7 +12,7 @@ from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted
 from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus, Wait
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_datetime(microseconds: int) -> datetime:
@@ -25,7 +25,7 @@ def as_microseconds(when: datetime | None) -> int | None:
         return None
     if not isinstance(when, datetime):
         raise TypeError(f"a time is given as a datetime, not {type(when).__name__}")
-    aware = when if when.tzinfo is not None else when.replace(tzinfo=timezone.utc)
+    aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 
 from dfnb.client.instance import Instance
 from dfnb.client.status import (
-    DurableOrchestrationStatus, InstancePage, PurgeHistoryResult, as_microseconds, status_of, waiting_sentence,
+    DurableOrchestrationStatus,
+    InstancePage,
+    PurgeHistoryResult,
+    as_microseconds,
+    status_of,
+    waiting_sentence,
 )
 from dfnb.client.wire import history_events
 from dfnb.definitions import Registry, name_of
@@ -20,7 +25,13 @@ from dfnb.errors import HubUnavailableError, InstanceConflictError, InstanceFini
 from dfnb.hub.protocol import ClientSide, Ended, InstanceQuery, StartRequest
 from dfnb.records import payload
 from dfnb.records.history import (
-    EventRaised, ExecutionResumed, ExecutionRewound, ExecutionSuspended, ExecutionTerminated, HistoryEvent, Recorded,
+    EventRaised,
+    ExecutionResumed,
+    ExecutionRewound,
+    ExecutionSuspended,
+    ExecutionTerminated,
+    HistoryEvent,
+    Recorded,
 )
 from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus
 from dfnb.records.log import LogLine
@@ -218,7 +229,10 @@ class DurableOrchestrationClient:
     # purge
 
     def purge(self, instance_id: str, *, force: bool = False) -> PurgeHistoryResult:
-        """Delete an ended instance with its history; 0 deleted if there is none. A running one only with `force`: it is terminated."""
+        """Delete an ended instance with its history; 0 deleted if there is none.
+
+        One that has not ended is deleted only with `force`: it is terminated first.
+        """
         record = self._hub.find(instance_id)
         if record is None:
             return PurgeHistoryResult(0)
@@ -242,7 +256,8 @@ class DurableOrchestrationClient:
         statuses = _statuses(runtime_status)
         wrong = [status for status in statuses if status not in ended]
         if wrong or (runtime_status is not None and not statuses):
-            raise ValueError(f"only ended instances can be purged; runtime_status takes {', '.join(ended)}, not {wrong or 'nothing'}")
+            given = ", ".join(wrong) or "nothing"
+            raise ValueError(f"only ended instances can be purged; runtime_status takes {', '.join(ended)}, not {given}")
         wanted = InstanceQuery(
             as_microseconds(created_time_from), as_microseconds(created_time_to), statuses or ended, limit=1000
         )
@@ -271,7 +286,8 @@ def check_instance_id(instance_id: object) -> str:
         raise ValueError("an instance id is a non-empty string")
     bad = sorted({c for c in instance_id if c in _FORBIDDEN_IN_ID or ord(c) < 32 or 127 <= ord(c) < 160})
     if bad:
-        raise ValueError(f"the instance id {instance_id!r} contains {', '.join(map(repr, bad))}; leave out / \\ ? # and control characters")
+        found = ", ".join(map(repr, bad))
+        raise ValueError(f"the instance id {instance_id!r} contains {found}; leave out / \\ ? # and control characters")
     if instance_id.startswith("@"):
         raise ValueError(f"the instance id {instance_id!r} starts with '@', which is kept for entities")
     if len(instance_id) > _LONGEST_ID:

@@ -7,15 +7,31 @@ the Durable Functions extension's history clean-up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from dfnb.records import payload
 from dfnb.records.history import (
-    CustomStatusSet, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionRewound, ExecutionStarted, ExecutionSuspended,
-    ExecutionTerminated, HistoryEvent, OrchestratorStarted, Recorded, SubOrchestrationInstanceCompleted,
-    SubOrchestrationInstanceCreated, SubOrchestrationInstanceFailed, TaskCompleted, TaskFailed, TaskScheduled, TimerCanceled,
-    TimerCreated, TimerFired,
+    CustomStatusSet,
+    EventRaised,
+    ExecutionCompleted,
+    ExecutionResumed,
+    ExecutionRewound,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ExecutionTerminated,
+    HistoryEvent,
+    OrchestratorStarted,
+    Recorded,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TimerCanceled,
+    TimerCreated,
+    TimerFired,
 )
 
 _LEFT_OUT = (OrchestratorStarted, CustomStatusSet, TimerCanceled)
@@ -24,7 +40,7 @@ _LEFT_OUT = (OrchestratorStarted, CustomStatusSet, TimerCanceled)
 def moment(microseconds: int) -> str:
     """ISO 8601 in UTC with `Z` and the fraction of the second."""
     whole, fraction = divmod(microseconds, 1_000_000)
-    text = datetime.fromtimestamp(whole, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{fraction:06d}Z"
 
 
@@ -68,7 +84,8 @@ def _entry(event: HistoryEvent, show_input: bool, show_output: bool) -> dict[str
     elif isinstance(event, SubOrchestrationInstanceCreated):
         entry |= {"InstanceId": event.instance_id, "Name": event.name, "ClientSpanId": None, **shown}
     elif isinstance(event, TaskFailed | SubOrchestrationInstanceFailed):
-        entry |= {"Reason": event.failure.summary, "Details": event.failure.stack_trace or None, "FailureDetails": _failure(event.failure)}
+        failure = event.failure
+        entry |= {"Reason": failure.summary, "Details": failure.stack_trace or None, "FailureDetails": _failure(failure)}
     elif isinstance(event, TaskCompleted | SubOrchestrationInstanceCompleted):
         entry |= {"Result": payload.decode_plain(event.result)} if show_output else {}
     elif isinstance(event, TimerCreated):

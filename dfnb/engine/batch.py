@@ -20,8 +20,19 @@ from dfnb.hub.protocol import StartRequest, WorkerSide
 from dfnb.hub.state import InstanceState, Message
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
-    ExecutionCompleted, ExecutionRewound, ExecutionStarted, ExecutionSuspended, ExecutionTerminated, HistoryEvent, OrchestratorStarted,
-    ParentRef, Recorded, SubOrchestrationInstanceCompleted, SubOrchestrationInstanceCreated, SubOrchestrationInstanceFailed, TaskScheduled,
+    ExecutionCompleted,
+    ExecutionRewound,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ExecutionTerminated,
+    HistoryEvent,
+    OrchestratorStarted,
+    ParentRef,
+    Recorded,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
+    TaskScheduled,
 )
 from dfnb.records.instance import Wait
 from dfnb.records.log import LogLine

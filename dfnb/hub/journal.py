@@ -1,8 +1,8 @@
 """What is saved together: one writer thread, one transaction per group of batches.
 
 Nothing else writes to the file. Batches that are ready while a commit is under way share the next one. A batch is released
-(clients answered, effects let go) only after its commit; at the relaxed level when it is handed over. When the disk refuses, the same rows are tried again every second; until then the
-journal has a `problem` and takes nothing new.
+(clients answered, effects let go) only after its commit; at the relaxed level when it is handed over. When the disk refuses,
+the same rows are tried again every second; until then the journal has a `problem` and takes nothing new.
 """
 
 from __future__ import annotations

@@ -16,7 +16,12 @@ from typing import Any
 import duckdb
 
 from dfnb.errors import (
-    HubClosedError, HubUnavailableError, InstanceConflictError, InstanceExistsError, InstanceFinishedError, InstanceNotFoundError,
+    HubClosedError,
+    HubUnavailableError,
+    InstanceConflictError,
+    InstanceExistsError,
+    InstanceFinishedError,
+    InstanceNotFoundError,
 )
 from dfnb.hub import reader
 from dfnb.hub.journal import Batch, Journal, Row
@@ -25,11 +30,25 @@ from dfnb.hub.recovery import fold, record_of, recover, row_of
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack, InstanceState, Message, OpenTask
 from dfnb.records.history import (
-    EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionRewound, ExecutionStarted, ExecutionSuspended, ExecutionTerminated, HistoryEvent,
-    Recorded, SubOrchestrationInstanceCompleted, TimerCreated, TimerFired, parse_event,
+    EventRaised,
+    ExecutionCompleted,
+    ExecutionResumed,
+    ExecutionRewound,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ExecutionTerminated,
+    HistoryEvent,
+    Recorded,
+    SubOrchestrationInstanceCompleted,
+    TimerCreated,
+    TimerFired,
+    parse_event,
 )
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
+
+Relation = duckdb.DuckDBPyRelation
+"""What `sql` returns, named for the rooms above, which do not know DuckDB."""
 
 DURABILITY_LEVELS = ("durable", "relaxed", "memory")
 

@@ -63,7 +63,7 @@ def _fold_row(
         if not isinstance(event, ExecutionStarted):
             return  # the rest of an instance purged while a late result was on its way
         state = states[key] = InstanceState(key, event.instance_id)
-    if generation < state.generation or state.is_terminal and turn == 0:
+    if generation < state.generation or (state.is_terminal and turn == 0):
         return  # recorded late: it changed nothing
     state.apply(event, pos, turn, at)
     if turn == 0:
@@ -96,7 +96,9 @@ def _unchanged(connection: duckdb.DuckDBPyConnection, changed: frozenset[int]) -
     return states
 
 
-def _reopen(state: InstanceState, task: int, kind: int, name: str | None, data: str | None, at: int, tries: int, asked: str) -> None:
+def _reopen(
+    state: InstanceState, task: int, kind: int, name: str | None, data: str | None, at: int, tries: int, asked: str | None
+) -> None:
     retry = kind == 10 and name == "retry"
     state.open = state.open if state.open is not None else {}
     state.open[task] = OpenTask("retry" if retry else _OPEN_KINDS[kind], asked or "", data, at, max(1, tries))
@@ -123,7 +125,8 @@ def _state_of(record: InstanceRecord) -> InstanceState:
 
 def record_of(row: tuple[Any, ...]) -> InstanceRecord:
     """The record in a row of `instance`."""
-    *facts, waits, held = row
+    facts: tuple[Any, ...] = row[:-2]
+    waits, held = row[-2:]
     return InstanceRecord(*facts, _decode_waits(waits) if waits else (), held)
 
 

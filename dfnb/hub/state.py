@@ -9,9 +9,23 @@ from typing import Any
 import msgspec
 
 from dfnb.records.history import (
-    CustomStatusSet, ExecutionCompleted, ExecutionResumed, ExecutionRewound, ExecutionStarted, ExecutionSuspended, HistoryEvent,
-    ParentRef, SubOrchestrationInstanceCompleted, SubOrchestrationInstanceCreated, SubOrchestrationInstanceFailed, TaskCompleted,
-    TaskFailed, TaskScheduled, TimerCanceled, TimerCreated, TimerFired,
+    CustomStatusSet,
+    ExecutionCompleted,
+    ExecutionResumed,
+    ExecutionRewound,
+    ExecutionStarted,
+    ExecutionSuspended,
+    HistoryEvent,
+    ParentRef,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TimerCanceled,
+    TimerCreated,
+    TimerFired,
 )
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
@@ -71,9 +85,9 @@ class InstanceState:
     """The live state of one instance. Only the engine's thread changes what the events say; the hub's lock guards the inbox."""
 
     __slots__ = (
-        "code", "created_at", "custom_status", "ended_pos", "failed_tries", "fresh", "generation", "held", "id", "inbox", "key", "name", "open",
-        "parent", "pending", "queued", "record", "result", "start_at", "started_pos", "status", "suspended", "turn", "updated_at",
-        "waiters", "waits",
+        "code", "created_at", "custom_status", "ended_pos", "failed_tries", "fresh", "generation", "held", "id", "inbox",
+        "key", "name", "open", "parent", "pending", "queued", "record", "result", "start_at", "started_pos", "status",
+        "suspended", "turn", "updated_at", "waiters", "waits",
     )
 
     def __init__(self, key: int, id: str) -> None:

@@ -104,4 +104,5 @@ def check_retry_options(value: Any) -> RetryPolicy:
     """The value, if it is retry options; else a sentence that names the argument order."""
     if isinstance(value, RetryPolicy):
         return value
-    raise TypeError(f"retry_options must be RetryOptions or RetryPolicy, not {type(value).__name__} (the order is: name, retry_options, input_)")
+    kind = type(value).__name__
+    raise TypeError(f"retry_options must be RetryOptions or RetryPolicy, not {kind} (the order is: name, retry_options, input_)")

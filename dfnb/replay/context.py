@@ -7,7 +7,7 @@ import logging
 import typing
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dfnb.definitions import name_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfnb.replay.events import HistoryEventView
     from dfnb.replay.orchestrator import OrchestrationReplay
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UUID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
 
@@ -34,7 +34,7 @@ def to_datetime(microseconds: int) -> datetime:
 def to_microseconds(moment: datetime) -> int:
     """An aware datetime (a naive one counts as UTC) as microseconds since 1970."""
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
+        moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MICROSECOND
 
 

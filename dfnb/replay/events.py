@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dfnb.records.history import (
-    EventRaised, ExecutionCompleted, ExecutionStarted, HistoryEvent, Recorded, SubOrchestrationInstanceCreated, TimerCreated,
+    EventRaised,
+    ExecutionCompleted,
+    ExecutionStarted,
+    HistoryEvent,
+    Recorded,
+    SubOrchestrationInstanceCreated,
+    TimerCreated,
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import contextlib
 import inspect
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -19,9 +19,25 @@ from dfnb.errors import NonDeterminismError, TaskFailedError
 from dfnb.records import payload
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
-    CustomStatusSet, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionRewound, ExecutionStarted, ExecutionSuspended,
-    HistoryEvent, OrchestratorStarted, Recorded, SubOrchestrationInstanceCompleted, SubOrchestrationInstanceCreated,
-    SubOrchestrationInstanceFailed, TaskCompleted, TaskFailed, TaskScheduled, TimerCanceled, TimerCreated, TimerFired,
+    CustomStatusSet,
+    EventRaised,
+    ExecutionCompleted,
+    ExecutionResumed,
+    ExecutionRewound,
+    ExecutionStarted,
+    ExecutionSuspended,
+    HistoryEvent,
+    OrchestratorStarted,
+    Recorded,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TimerCanceled,
+    TimerCreated,
+    TimerFired,
 )
 from dfnb.records.instance import Wait
 from dfnb.records.retry import RetryPolicy
@@ -128,7 +144,7 @@ class OrchestrationReplay:
         return carried + left
 
     def _match(
-        self, asked: list[HistoryEvent], recorded: list[Recorded], numbers: dict[int, int], after: int, rewound: bool
+        self, asked: Sequence[HistoryEvent], recorded: list[Recorded], numbers: dict[int, int], after: int, rewound: bool
     ) -> list[HistoryEvent]:
         left: list[HistoryEvent] = []
         position = 0
@@ -341,7 +357,7 @@ class OrchestrationReplay:
         else:
             task.succeed(value)
 
-    _HANDLERS: dict[type[HistoryEvent], Callable[[Any, Any], None]] = {
+    _HANDLERS: ClassVar[dict[type[HistoryEvent], Callable[[Any, Any], None]]] = {
         ExecutionStarted: _on_started,
         TaskCompleted: _on_completed,
         TaskFailed: _on_task_failed,
@@ -392,8 +408,8 @@ class OrchestrationReplay:
         line = _line_of(self._generator)
         where = f" at line {line}" if line else ""
         return (
-            f"the orchestrator {self.started.name!r} yielded {yielded!r:.100} ({type(yielded).__name__}){where}, which is not a task; "
-            "yield only what the context's methods return, such as context.call_activity(...)"
+            f"the orchestrator {self.started.name!r} yielded {yielded!r:.100} ({type(yielded).__name__}){where}, "
+            "which is not a task; yield only what the context's methods return, such as context.call_activity(...)"
         )
 
     def _return(self, value: Any) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dfnb.records.history import (
-    ExecutionCompleted, ExecutionRewound, ExecutionTerminated, Recorded, SubOrchestrationInstanceCreated,
+    ExecutionCompleted,
+    ExecutionRewound,
+    ExecutionTerminated,
+    Recorded,
+    SubOrchestrationInstanceCreated,
     SubOrchestrationInstanceFailed,
 )
 
