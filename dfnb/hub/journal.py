@@ -370,7 +370,8 @@ def _keep_private(file: Path) -> None:
 
 def _open(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(path, read_only=read_only)
+        # one thread: DuckDB hands even a lone insert to a second one where there is one, and a commit is a third slower for it
+        return duckdb.connect(path, read_only=read_only, config={"threads": 1})
     except duckdb.Error as error:
         text = str(error)
         if "different configuration" in text:

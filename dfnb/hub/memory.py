@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -46,6 +46,9 @@ from dfnb.records.history import (
 )
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
+
+_RECENT = 10_000
+_RECENT_RESULT = 4_096
 
 Relation = duckdb.DuckDBPyRelation
 """What `sql` returns, named for the rooms above, which do not know DuckDB."""
@@ -88,6 +91,7 @@ class TaskHub:
         self._flushed_pos = -1
         self._published_pos = -1
         self._ended: dict[str, InstanceRecord] = {}
+        self._recent: OrderedDict[str, Ended] = OrderedDict()
         self._watchers: list[Callable[[frozenset[str]], None]] = []
         self._local = threading.local()
         self._closed = False
@@ -221,7 +225,7 @@ class TaskHub:
         state.fresh = request.fresh
         self._states[state.key] = state
         self._by_id[request.id] = state
-        self._ended.pop(request.id, None)
+        self._forget_end(request.id)
         self._put(state, message)
         return state
 
@@ -283,7 +287,11 @@ class TaskHub:
 
     def _readmit(self, state: InstanceState) -> None:
         self._states[state.key] = state
-        self._ended.pop(state.id, None)
+        self._forget_end(state.id)
+
+    def _forget_end(self, instance_id: str) -> None:
+        self._ended.pop(instance_id, None)
+        self._recent.pop(instance_id, None)
 
     def when_ended(self, instance_id: str) -> Future[Ended]:
         """A future of the instance's end. Raises InstanceNotFoundError."""
@@ -293,6 +301,10 @@ class TaskHub:
             if state is not None:
                 state.waiters = [*(state.waiters or ()), future]
                 return future
+            recent = self._recent.get(instance_id)
+        if recent is not None:
+            future.set_result(recent)
+            return future
         record = self.find(instance_id)
         if record is None:
             raise InstanceNotFoundError(instance_id)
@@ -307,6 +319,8 @@ class TaskHub:
                 return state.record
             if instance_id in self._ended:
                 return self._ended[instance_id]
+            if instance_id in self._recent:
+                return self._recent[instance_id].record
         found = self._find_ended([instance_id])
         return found[-1] if found else None
 
@@ -366,7 +380,7 @@ class TaskHub:
             return 0
         with self.changed:
             for record in records:
-                self._ended.pop(record.id, None)
+                self._forget_end(record.id)
                 self._states.pop(record.key, None)
         self._journal.run(lambda connection: self._delete(connection, keys)).result()
         self._tell(frozenset(record.id for record in records))
@@ -634,8 +648,16 @@ class TaskHub:
         if self._by_id.get(state.id) is state:
             del self._by_id[state.id]
             self._ended[state.id] = record
+            self._keep_end(record, state.result)
         if not any(entry.kind == "activity" for entry in (state.open or {}).values()):
             self._states.pop(state.key, None)
+
+    def _keep_end(self, record: InstanceRecord, end: ExecutionCompleted | None) -> None:
+        """Keep how the latest instances ended: whoever starts many asks for their results right after."""
+        if end is not None and len(end.result or "") <= _RECENT_RESULT:
+            self._recent[record.id] = Ended(record, end)
+            if len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
 
     def _answer_waiters(self, ended: list[InstanceState]) -> None:
         for state in ended:
