@@ -227,7 +227,7 @@ class BatchEngine:
             return
         started = inputs[0]
         turn = 1 if isinstance(started, ExecutionStarted) else state.turn + 1
-        at = max((message.at for message in messages), default=self._clock.now())
+        at = max(message.at for message in messages) if messages else self._clock.now()
         rows = [(message.event, message.at) for message in messages] or [(OrchestratorStarted(), at)]
         if isinstance(started, ExecutionStarted) and not self._begin(state, started, recorded=bool(pending)):
             self._hub.record(state, rows, turn)
