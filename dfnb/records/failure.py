@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -50,7 +51,7 @@ def qualified_name(kind: type) -> str:
 
 def _message_of(error: BaseException) -> str:
     try:
-        return str(error)
+        return _writable(str(error))
     except Exception as broken:  # a user's __str__ may fail; the failure itself must still be recorded
         return f"<no text: {type(broken).__name__} in __str__>"
 
@@ -64,9 +65,16 @@ def _cause_of(error: BaseException, depth: int) -> FailureDetails | None:
     return FailureDetails.from_exception(cause, depth=depth - 1) if cause is not None else None
 
 
+def _writable(text: str) -> str:
+    """The text without lone surrogates, which no file takes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+_OURS = str(Path(__file__).parent.parent)
+
+
 def _is_ours(frame: traceback.FrameSummary) -> bool:
-    file = frame.filename.replace("\\", "/")
-    return "/dfnb/engine/" in file or "/dfnb/replay/" in file or "/dfnb/records/" in file
+    return frame.filename.startswith(_OURS)
 
 
 def _trace_of(error: BaseException) -> str:
@@ -75,4 +83,4 @@ def _trace_of(error: BaseException) -> str:
     kept = [frame for frame in frames if not _is_ours(frame)]
     if not kept:
         return ""
-    return "Traceback (most recent call last):\n" + "".join(traceback.format_list(kept)).rstrip("\n")
+    return _writable("Traceback (most recent call last):\n" + "".join(traceback.format_list(kept)).rstrip("\n"))

@@ -249,7 +249,7 @@ def test_functions_of_cells_run_in_other_processes(executor: str, tmp_path: Path
 
 def test_importing_the_trampoline_is_light(tmp_path: Path):
     script = "import json, sys, dfnb.engine.trampoline; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
-    heavy = {"IPython", "asyncio", "cloudpickle", "duckdb", "httpx", "ipywidgets", "starlette", "azure"}
+    heavy = {"IPython", "cloudpickle", "httpx", "ipywidgets", "starlette", "azure"}
     assert not heavy.intersection(_python(script, tmp_path))
 
 
