@@ -94,7 +94,7 @@ class DurableApp:
 
     def _deliver(self, outcomes: Sequence[ActivityOutcome]) -> None:
         self._hub.deliver(
-            [(o.call.key, Message(o.event, o.at, o.call.generation, logs=o.logs)) for o in outcomes]
+            [(o.call.key, Message(o.event, o.at, o.call.generation, o.call.attempt, logs=o.logs)) for o in outcomes]
         )
 
     # what it offers

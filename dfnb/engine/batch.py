@@ -143,7 +143,7 @@ class BatchEngine:
 
     def _load(self, items: Sequence[tuple[InstanceState, list[Message]]]) -> None:
         """Replay instances from their histories. They keep their place in the ready queue and take their turn after this."""
-        for state, messages in items:
+        for state, messages in reversed(items):
             self._hub.put_back(state, messages)
         self._commit()  # only what is on disk can be read back
         room = min(_LOADED_AT_ONCE, self._sticky_limit)
@@ -156,8 +156,9 @@ class BatchEngine:
         if definition is None:
             return
         replay = OrchestrationReplay(definition.function, generation=state.generation, input_type=definition.input_type)
+        sink = capture.Sink(self._clock.now, drop_while=lambda: replay.replaying)
         try:
-            with capture.to(_muted(self._clock)):
+            with capture.to(sink):
                 replay.replay(history)
         except NonDeterminismError as error:
             self._hold(state, str(error))
@@ -167,6 +168,7 @@ class BatchEngine:
         else:
             state.code = definition.fingerprint
             self._keep(state.key, replay)
+            self._hub.write_logs(state, sink.lines())
 
     def _hold(self, state: InstanceState, why: str) -> None:
         state.held = why
@@ -177,11 +179,15 @@ class BatchEngine:
         self._sticky.move_to_end(key)
         while len(self._sticky) > self._sticky_limit:
             _, evicted = self._sticky.popitem(last=False)
-            evicted.close()
+            self._close(evicted)
 
     def _forget(self, key: int) -> None:
         replay = self._sticky.pop(key, None)
         if replay is not None:
+            self._close(replay)
+
+    def _close(self, replay: OrchestrationReplay) -> None:
+        with capture.to(capture.Sink(self._clock.now, drop_while=lambda: True)):
             replay.close()
 
     # one turn
@@ -190,7 +196,7 @@ class BatchEngine:
         if state.is_terminal and not any(isinstance(m.event, ExecutionRewound) for m in messages):
             self._hub.record_late(state, messages)
             return
-        messages, late = _split_late(state, messages)
+        messages, late = state.split_late(messages)
         if late:
             self._hub.record_late(state, late)
         terminated = next((m.event for m in messages if isinstance(m.event, ExecutionTerminated)), None)
@@ -221,15 +227,15 @@ class BatchEngine:
 
     def _decide(self, state: InstanceState, messages: Sequence[Message]) -> None:
         pending, state.pending = state.pending or [], None
-        inputs = [*pending, *(message.event for message in messages)]
-        if not inputs:
+        if not pending and not messages:
             self._look_again(state)
             return
-        started = inputs[0]
+        started = pending[0] if pending else messages[0].event
         turn = 1 if isinstance(started, ExecutionStarted) else state.turn + 1
         at = max(message.at for message in messages) if messages else self._clock.now()
         rows = [(message.event, message.at) for message in messages] or [(OrchestratorStarted(), at)]
-        if isinstance(started, ExecutionStarted) and not self._begin(state, started, recorded=bool(pending)):
+        inputs = [*pending, *(event for event, _ in rows)]
+        if not self._has_code(state, started, recorded=bool(pending)):
             self._hub.record(state, rows, turn)
             self._fail_unknown(state, messages, at, turn)
             return
@@ -248,11 +254,16 @@ class BatchEngine:
         self._hub.record(state, [(event, replay.now) for event in decision.outputs], turn)
         self._hub.finish_turn(state, decision.waits, messages)
         self._write_lines(state, sink, decision)
-        self._rewind_children(messages, replay, replay.now)
+        self._rewind_children(state, inputs, replay, replay.now)
         self._act(state, decision, replay.now)
 
+    def _has_code(self, state: InstanceState, first: HistoryEvent, *, recorded: bool) -> bool:
+        """Make the code ready, for a new generation anew; False if there is none, which only a strict engine sees."""
+        if not isinstance(first, ExecutionStarted):
+            return state.key in self._sticky or self._registry.get("orchestrator", state.name) is not None
+        return self._begin(state, first, recorded=recorded)
+
     def _begin(self, state: InstanceState, started: ExecutionStarted, *, recorded: bool) -> bool:
-        """Make the code for a new generation ready; False if there is none."""
         definition = self._registry.get("orchestrator", started.name)
         if definition is None:
             return False
@@ -314,11 +325,23 @@ class BatchEngine:
                 failure = FailureDetails.from_exception(problem)
                 self._answer(state.id, state.generation, SubOrchestrationInstanceFailed(child.task, failure), at)
 
-    def _rewind_children(self, messages: Sequence[Message], replay: OrchestrationReplay, at: int) -> None:
-        for message in messages:
-            if isinstance(message.event, ExecutionRewound):
-                for child in replay.open_children(message.event.tasks):
-                    self._hub.rewind_child(child, message.event.reason, at)
+    def _rewind_children(
+        self, state: InstanceState, inputs: Sequence[HistoryEvent], replay: OrchestrationReplay, at: int
+    ) -> None:
+        """After a rewind no child the code waits for may be left without a way to answer."""
+        for event in inputs:
+            if isinstance(event, ExecutionRewound):
+                for child in replay.open_children():
+                    self._take_up(state, child, event.reason, at)
+
+    def _take_up(self, state: InstanceState, child: SubOrchestrationInstanceCreated, reason: str | None, at: int) -> None:
+        found = self._hub.look_up(child.instance_id)
+        if found is None or found.parent != ParentRef(state.id, state.generation, child.task):
+            self._start_children(state, [child], at)  # it could never start, or was purged since
+        elif found.result is not None and found.status == "Failed" and found.record is not None and found.record.is_terminal:
+            self._hub.rewind_child(found, reason, at)
+        elif found.result is not None:
+            self._answer(state.id, state.generation, _answer_of(found, found.result), at)
 
     def _child_request(self, state: InstanceState, child: SubOrchestrationInstanceCreated) -> StartRequest:
         definition = self._registry.get("orchestrator", child.name)
@@ -328,17 +351,21 @@ class BatchEngine:
         return StartRequest(child.name, child.instance_id, child.input, None, code, child.version, fresh, parent)
 
     def _after_end(self, state: InstanceState, end: ExecutionCompleted, at: int, decision: Decision | None = None) -> None:
+        replay = self._sticky.get(state.key)
+        version = replay.started.version if replay is not None else None
         self._forget(state.key)
         self._cancelled.append((state.key, state.generation))
         if end.status == "ContinuedAsNew":
-            self._begin_again(state, end, decision.carried if decision is not None else (), at)
+            self._begin_again(state, end, version, decision.carried if decision is not None else (), at)
         elif state.parent is not None:
             self._answer(state.parent.instance_id, state.parent.generation, _answer_of(state, end), at)
 
-    def _begin_again(self, state: InstanceState, end: ExecutionCompleted, carried: Sequence[HistoryEvent], at: int) -> None:
+    def _begin_again(
+        self, state: InstanceState, end: ExecutionCompleted, version: str | None, carried: Sequence[HistoryEvent], at: int
+    ) -> None:
         definition = self._registry.get("orchestrator", state.name)
         code = definition.fingerprint if definition is not None else state.code
-        started = ExecutionStarted(state.name, state.id, end.result, code, None, state.parent)
+        started = ExecutionStarted(state.name, state.id, end.result, code, None, state.parent, version)
         held_back = [ExecutionSuspended()] if state.suspended else []
         self._hub.continue_as_new(state, [started, *held_back, *carried], at)
 
@@ -350,14 +377,6 @@ class BatchEngine:
         lines += [LogLine(None, 1, self._clock.now(), "WARNING", warning) for warning in decision.warnings]
         if lines:
             self._hub.write_logs(state, lines)
-
-
-def _split_late(state: InstanceState, messages: list[Message]) -> tuple[list[Message], list[Message]]:
-    """Results asked for by an earlier generation are late: they belong to its history, not to the present one's."""
-    if all(message.generation in (None, state.generation) for message in messages):
-        return messages, []
-    late = [message for message in messages if message.generation not in (None, state.generation)]
-    return [message for message in messages if message.generation in (None, state.generation)], late
 
 
 def _name_in(messages: Sequence[Message]) -> str | None:
@@ -374,7 +393,3 @@ def _answer_of(state: InstanceState, end: ExecutionCompleted) -> HistoryEvent:
         reason = f": {end.result}" if end.result else ""
         failure = FailureDetails("dfnb.errors.InstanceFailedError", f"instance {state.id!r} was terminated{reason}")
     return SubOrchestrationInstanceFailed(state.parent.task, failure)
-
-
-def _muted(clock: Clock) -> capture.Sink:
-    return capture.Sink(clock.now, drop_while=lambda: True)

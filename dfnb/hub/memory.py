@@ -6,6 +6,7 @@ by the engine's thread alone; what clients see (`InstanceState.record`) is put t
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import threading
 from collections import OrderedDict, deque
@@ -39,7 +40,6 @@ from dfnb.records.history import (
     ExecutionTerminated,
     HistoryEvent,
     Recorded,
-    SubOrchestrationInstanceCompleted,
     TimerCreated,
     TimerFired,
     parse_event,
@@ -59,7 +59,7 @@ DURABILITY_LEVELS = ("durable", "relaxed", "memory")
 class _Open:
     """The batch being made."""
 
-    __slots__ = ("acks", "logs", "records", "rows", "states", "timers")
+    __slots__ = ("acks", "logs", "records", "replaced", "rows", "states", "timers")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -67,6 +67,7 @@ class _Open:
         self.states: dict[int, InstanceState] = {}
         self.records: dict[int, InstanceRecord] = {}
         self.acks: list[Ack] = []
+        self.replaced: list[int] = []
         self.timers: list[tuple[int, int, int, int]] = []
 
 
@@ -260,24 +261,27 @@ class TaskHub:
                 raise InstanceConflictError(state.id, "Running", "rewind", "another call has rewound it already")
             self._readmit(state)
             self._in_flight.add(ack)
-            self._put(state, Message(ExecutionRewound(_failed_tasks(state), event.reason), self.now(), ack=ack))
+            rewound = ExecutionRewound(_tasks_to_rewind(state), event.reason)
+            self._put(state, Message(rewound, self.now(), internal=True, ack=ack))
+            self._unsaved[state.key] = state
             self.changed.notify_all()
         return ack.future
 
-    def rewind_child(self, instance_id: str, reason: str | None, at: int) -> None:
-        """Rewind a sub-orchestration within the present batch; if it has ended otherwise since, have it answer again."""
+    def look_up(self, instance_id: str) -> InstanceState | None:
+        """An instance as it stands within the present batch: open, just ended, or made anew from the file."""
+        with self.changed:
+            state = self._by_id.get(instance_id)
+        if state is not None:
+            return state
         record = self.find(instance_id)
-        if record is None or not record.is_terminal:
-            return
-        state = self._revive(record)
-        if record.status == "Failed":
-            with self.changed:
-                self._by_id[state.id] = state
-                self._readmit(state)
-            self.post(instance_id, Message(ExecutionRewound(_failed_tasks(state), reason), at))
-        elif state.parent is not None and record.status == "Completed" and state.result is not None:
-            answer = SubOrchestrationInstanceCompleted(state.parent.task, state.result.result)
-            self.post(state.parent.instance_id, Message(answer, at, state.parent.generation))
+        return self._revive(record) if record is not None else None
+
+    def rewind_child(self, state: InstanceState, reason: str | None, at: int) -> None:
+        """Rewind a failed sub-orchestration, as `look_up` gave it, within the present batch."""
+        with self.changed:
+            self._by_id[state.id] = state
+            self._readmit(state)
+        self.post(state.id, Message(ExecutionRewound(_tasks_to_rewind(state), reason), at))
 
     def _revive(self, record: InstanceRecord) -> InstanceState:
         self._journal.drain(record.ended_pos if record.ended_pos is not None else -1)
@@ -288,6 +292,7 @@ class TaskHub:
     def _readmit(self, state: InstanceState) -> None:
         self._states[state.key] = state
         self._forget_end(state.id)
+        self._rearm(state)
 
     def _forget_end(self, instance_id: str) -> None:
         self._ended.pop(instance_id, None)
@@ -493,14 +498,16 @@ class TaskHub:
     def start_children(self, requests: Sequence[StartRequest], at: int) -> list[InstanceExistsError | None]:
         """Start sub-orchestrations within the present batch: for each None, or why it cannot start."""
         asked = [request.id for request in requests if not request.fresh]
-        replaced = [record.key for record in self._find_ended(asked)] if asked else []
-        answers = [self._start_child(request, at) for request in requests]
-        if replaced:
-            self._journal.run(lambda connection: self._delete(connection, replaced))
-        return answers
+        if asked:
+            self._open.replaced += [record.key for record in self._find_ended(asked)]
+        return [self._start_child(request, at) for request in requests]
 
     def _start_child(self, request: StartRequest, at: int) -> InstanceExistsError | None:
         with self.changed:
+            before = self._by_id.get(request.id)
+            if before is not None and before.is_terminal:  # it ended so lately that its end is not on disk yet
+                self._open.replaced.append(before.key)
+                del self._by_id[request.id]
             try:
                 self._check_free([request])
             except InstanceExistsError as error:
@@ -523,7 +530,14 @@ class TaskHub:
             state.inbox = [*messages, *(state.inbox or ())]
             if any(message.internal for message in messages):
                 self._unsaved[state.key] = state
-            self.wake(state)
+            self._to_the_front(state)
+
+    def _to_the_front(self, state: InstanceState) -> None:
+        """What was loaded takes its turn before others can push it out of memory again."""
+        if state.queued:
+            self._ready.remove(state)
+        state.queued = True
+        self._ready.appendleft(state)
 
     def post(self, instance_id: str, message: Message) -> bool:
         """Hand a message to an open instance within the present batch. False if there is none."""
@@ -547,13 +561,19 @@ class TaskHub:
             rows.append((pos, state.key, state.generation, turn, kind, task, took, at, name, data))
             if kind == TimerCreated.kind:
                 self._open.timers.append((event.fire_at, state.key, state.generation, event.task))  # type: ignore[attr-defined]
+            elif kind == ExecutionStarted.kind and turn == 0 and state.start_at is not None:
+                self._open.timers.append((state.start_at, state.key, state.generation, 0))
 
     def record_late(self, state: InstanceState, messages: Sequence[Message]) -> None:
-        """Write down what came after the instance, or its generation, had ended; it changes nothing."""
+        """Write down what came after the instance, or its generation, had ended; it changes nothing.
+
+        A raised event is written like one that waits for a turn: should the instance be rewound, it is read after all.
+        """
         for message in messages:
             kind, task, took, name, data = message.event.columns()
             generation = state.generation if message.generation is None else message.generation
-            self._open.rows.append((self._next_pos, state.key, generation, 0, kind, task, took, message.at, name, data))
+            turn = 0 if kind == EventRaised.kind else -1
+            self._open.rows.append((self._next_pos, state.key, generation, turn, kind, task, took, message.at, name, data))
             self._next_pos += 1
         self._count_acks(messages)
         self.write_logs(state, [line for message in messages for line in message.logs])
@@ -596,6 +616,11 @@ class TaskHub:
             for state in unsaved:
                 inner = [message for message in state.inbox or () if message.internal]
                 state.inbox = [message for message in state.inbox or () if not message.internal] or None
+                inner, late = state.split_late(inner)
+                if state.is_terminal and not any(isinstance(message.event, ExecutionRewound) for message in inner):
+                    inner, late = [], late + inner
+                if late:
+                    self.record_late(state, late)
                 self.record(state, [(message.event, message.at) for message in inner], 0)
                 state.pending = [*(state.pending or ()), *(message.event for message in inner)]
                 self.finish_turn(state, state.waits, inner)
@@ -633,6 +658,9 @@ class TaskHub:
                 if record.status in TERMINAL:
                     ended.append(made.states[key])
                     self._retire(made.states[key], record)
+            if made.replaced:
+                with contextlib.suppress(HubClosedError, HubUnavailableError):  # done at the next opening then
+                    self._journal.run(lambda connection: self._delete(connection, made.replaced))
             complete = [ack for ack in made.acks if ack.one_saved()]
             self._in_flight.difference_update(complete)
             if made.timers:
@@ -721,8 +749,11 @@ def _started(request: StartRequest) -> ExecutionStarted:
     )
 
 
-def _failed_tasks(state: InstanceState) -> tuple[int, ...]:
-    return state.result.failed_tasks if state.result is not None else ()
+def _tasks_to_rewind(state: InstanceState) -> tuple[int, ...]:
+    """What failed, and the activities given up at the end: nobody would answer for those."""
+    failed = state.result.failed_tasks if state.result is not None else ()
+    given_up = [task for task, entry in (state.open or {}).items() if entry.kind == "activity"]
+    return tuple(sorted({*failed, *given_up}))
 
 
 def _visible_status(state: InstanceState) -> str:

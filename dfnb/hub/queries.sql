@@ -22,13 +22,13 @@ FROM instance WHERE status NOT IN ('Completed', 'Failed', 'Terminated', 'Cancele
 
 -- name: open_start_events
 SELECT i.key, e.name, e.data FROM instance i JOIN event e ON e.pos = i.started_pos
-WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') AND (i.parent_id IS NOT NULL OR i.status = 'Pending')
+WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') AND (i.parent_id IS NOT NULL OR i.status IN ('Pending', 'Suspended'))
 
 -- name: open_tasks
 SELECT e.instance, e.task, arg_max(e.kind, e.pos) AS last, arg_max(e.name, e.pos), arg_max(e.data, e.pos), arg_max(e.happened_at, e.pos),
     count(*) FILTER (e.kind IN (4, 7)), any_value(e.name) FILTER (e.kind IN (4, 7))
 FROM event e JOIN instance i ON i.key = e.instance AND i.generation = e.generation
-WHERE e.task IS NOT NULL AND i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled')
+WHERE e.task IS NOT NULL AND e.turn >= 0 AND i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled')
 GROUP BY e.instance, e.task HAVING last IN (4, 7, 10)
 
 -- name: open_pending

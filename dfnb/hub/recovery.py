@@ -11,7 +11,7 @@ import msgspec
 
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import InstanceState, OpenTask
-from dfnb.records.history import ExecutionStarted, parse_event
+from dfnb.records.history import ExecutionRewound, ExecutionStarted, HistoryEvent, parse_event
 from dfnb.records.instance import InstanceRecord, Wait
 
 _encode_waits = msgspec.json.Encoder().encode
@@ -63,7 +63,7 @@ def _fold_row(
         if not isinstance(event, ExecutionStarted):
             return  # the rest of an instance purged while a late result was on its way
         state = states[key] = InstanceState(key, event.instance_id)
-    if generation < state.generation or (state.is_terminal and turn == 0):
+    if generation < state.generation or turn < 0:
         return  # recorded late: it changed nothing
     state.apply(event, pos, turn, at)
     if turn == 0:
@@ -92,8 +92,14 @@ def _unchanged(connection: duckdb.DuckDBPyConnection, changed: frozenset[int]) -
         if key in states:
             states[key].turn = turn
             if kind is not None:
-                states[key].pending = [*(states[key].pending or ()), parse_event(kind, *columns)]
+                _set_aside(states[key], parse_event(kind, *columns))
     return states
+
+
+def _set_aside(state: InstanceState, event: HistoryEvent) -> None:
+    state.pending = [*(state.pending or ()), event]
+    if isinstance(event, ExecutionRewound):
+        state.apply(event, -1, 0, state.updated_at)  # its tasks are not open any more: the code will ask for them anew
 
 
 def _reopen(

@@ -12,7 +12,7 @@ CREATE TABLE event (
     pos BIGINT NOT NULL,               -- one counter for the whole hub
     instance INTEGER NOT NULL,
     generation INTEGER NOT NULL,       -- how often the instance had continued as new
-    turn INTEGER NOT NULL,             -- 0: written down before a turn took it in
+    turn INTEGER NOT NULL,             -- 0: written down before a turn took it in; -1: it came too late for any
     kind UTINYINT NOT NULL,
     task INTEGER,
     took BIGINT,

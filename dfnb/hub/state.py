@@ -54,13 +54,15 @@ class Ack:
             self.future.set_exception(error)
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, eq=False):
     """Something that happened to an instance and is not yet in its history."""
 
     event: HistoryEvent
     at: int
     generation: int | None = None
     """Results carry the generation that asked for them: a later one must not take them for its own."""
+    attempt: int | None = None
+    """Which try of an activity it answers: one from before a rewind must not be taken for the one after it."""
     internal: bool = False
     """Made within a batch: it must be saved with the batch that made it."""
     ack: Ack | None = None
@@ -140,6 +142,24 @@ class InstanceState:
             self.ended_pos, self.custom_status, self.parent.instance_id if self.parent else None, self.code, self.waits, self.held,
         )
 
+    def split_late(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
+        """The messages, and apart from them those that answer what an earlier generation, or a try before a rewind, had asked."""
+        begins = bool(messages) and isinstance(messages[0].event, ExecutionStarted)
+        generation = self.generation + 1 if begins else self.generation
+        late = [message for message in messages if self._is_late(message, generation)]
+        if not late:
+            return messages, late
+        ids = {id(message) for message in late}
+        return [message for message in messages if id(message) not in ids], late
+
+    def _is_late(self, message: Message, generation: int) -> bool:
+        if message.generation is None:
+            return False
+        if message.generation != generation:
+            return True
+        entry = self.take_open(getattr(message.event, "task", 0))
+        return entry is not None and message.attempt is not None and entry.attempt != message.attempt
+
     def take_open(self, task: int) -> OpenTask | None:
         return self.open.get(task) if self.open is not None else None
 
@@ -198,6 +218,10 @@ class InstanceState:
         self.status = "Running"
         self.ended_pos = None
         self.result = None
+        for task in event.tasks:
+            entry = self.open.pop(task, None) if self.open is not None else None
+            if entry is not None:
+                self.failed_tries = {**(self.failed_tries or {}), task: entry.attempt}
 
     def _completed(self, event: ExecutionCompleted, pos: int, at: int) -> None:
         self.status = event.status

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from dfnb.errors import NonDeterminismError, TaskFailedError
+from dfnb.errors import TaskFailedError
 from dfnb.records import payload
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
@@ -42,12 +42,10 @@ from dfnb.records.history import (
 from dfnb.records.instance import Wait
 from dfnb.records.retry import RetryPolicy
 from dfnb.replay.context import DurableOrchestrationContext, to_datetime
-from dfnb.replay.events import HistoryEventView, describe, view
-from dfnb.replay.rewind import effective
+from dfnb.replay.events import HistoryEventView, view
+from dfnb.replay.matching import COMPARED, OUTPUTS, compare, is_rewind, turns
+from dfnb.replay.rewind import effective, failed_turn
 from dfnb.replay.tasks import ActivityTask, ExternalEventTask, SubOrchestrationTask, Task, TimerTask
-
-_OUTPUTS = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, TimerCanceled, CustomStatusSet, ExecutionCompleted)
-_COMPARED = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, ExecutionCompleted)
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -112,67 +110,48 @@ class OrchestrationReplay:
         """Feed what is recorded. Raises NonDeterminismError where the code asks for something else.
 
         Events recorded but not yet taken in by a turn at the end of the history are left out: they belong to the next turn.
+        When such an event is a rewind, the turn that had failed is not old any more: its code runs anew, not replaying.
         """
         rows = list(history)
         numbers = {id(row): number for number, row in enumerate(rows, 1)}
-        counted = effective(rows)
+        groups = list(turns(effective(rows)))
+        anew = failed_turn(rows)
+        last = max((i for i, group in enumerate(groups) if any(map(is_rewind, group))), default=-1)
+        loose_until = last if anew is None else len(groups)
         carried: list[HistoryEvent] = []
-        self.replaying = True
         try:
-            for group in _turns(counted):
-                carried = self._replay_turn(group, carried, numbers, len(counted) != len(rows))
+            for index, group in enumerate(groups):
+                self.replaying = anew is None or group[-1].turn < anew
+                carried = self._replay_turn(group, carried, numbers, loose=index < loose_until)
         finally:
             self.replaying = False
         self._asked = carried
 
     def _replay_turn(
-        self, rows: list[Recorded], carried: list[HistoryEvent], numbers: dict[int, int], rewound: bool
+        self, rows: list[Recorded], carried: list[HistoryEvent], numbers: dict[int, int], *, loose: bool
     ) -> list[HistoryEvent]:
         """One recorded turn. Returns what the code asked for that a later rewind has the history record later."""
-        inputs = [row for row in rows if not isinstance(row.event, _OUTPUTS)]
-        recorded = [row for row in rows if isinstance(row.event, _COMPARED)]
+        outputs = [row for row in rows if isinstance(row.event, OUTPUTS)]
+        inputs = [row for row in rows if not isinstance(row.event, OUTPUTS)]
         self._begin(max(row.at for row in rows if row.turn))
-        if any(isinstance(row.event, ExecutionRewound) for row in rows):
+        self._asked = []
+        if any(map(is_rewind, rows)):
             self._asked, carried = carried, []
-        self._remember([row.event for row in rows])
+        self._remember(row.event for row in inputs)
         for row in inputs:
             self._receive(row.event)
-        asked = [event for event in self._asked if isinstance(event, _COMPARED)]
-        after = numbers[id(rows[-1])] + 1
-        left = self._match(asked, recorded, numbers, after, rewound)
-        self._status = None
+        self._remember(row.event for row in outputs)
+        recorded = [row for row in outputs if isinstance(row.event, COMPARED)]
+        left, warnings = compare(self._asked, recorded, numbers, numbers[id(rows[-1])] + 1, loose=loose)
+        self._warnings += warnings
+        if self.replaying:
+            self._status = None
         return carried + left
-
-    def _match(
-        self, asked: Sequence[HistoryEvent], recorded: list[Recorded], numbers: dict[int, int], after: int, rewound: bool
-    ) -> list[HistoryEvent]:
-        left: list[HistoryEvent] = []
-        position = 0
-        for event in asked:
-            row = recorded[position] if position < len(recorded) else None
-            if row is not None and _agree(event, row.event):
-                self._compare_inputs(event, row.event, numbers[id(row)])
-                position += 1
-            elif rewound:
-                left.append(event)
-            else:
-                has = describe(row.event) if row is not None else "nothing more in that turn"
-                raise NonDeterminismError(numbers[id(row)] if row is not None else after, has, describe(event))
-        if position < len(recorded):
-            row = recorded[position]
-            raise NonDeterminismError(numbers[id(row)], describe(row.event), "nothing more in that turn")
-        return left
-
-    def _compare_inputs(self, asked: HistoryEvent, recorded: HistoryEvent, number: int) -> None:
-        if isinstance(asked, TaskScheduled) and isinstance(recorded, TaskScheduled) and asked.input != recorded.input:
-            self._warnings.append(
-                f"activity {asked.name!r} (event {number}) was recorded with another input than the code gives now; "
-                "the recorded result is used"
-            )
 
     def close(self) -> None:
         """Let the code go, as for an instance that was terminated or is no longer kept in memory."""
         self._finished = True
+        self.replaying = True  # what its clean-up code says now, it will say again or has said before
         self._let_go()
 
     def _remember(self, events: Iterable[HistoryEvent]) -> None:
@@ -208,6 +187,8 @@ class OrchestrationReplay:
     def ask_event(self, name: str, expected_type: Any) -> ExternalEventTask:
         task = ExternalEventTask(name, expected_type, self.now, self._cancel_event)
         raised = self._raised.get(name)
+        if self.will_continue_as_new or self._finished:
+            return task  # the generation is over: the next one may read the event
         if raised:
             self._settle_event(task, raised.popleft())
         else:
@@ -220,7 +201,7 @@ class OrchestrationReplay:
         self._keep_events = save_events
 
     def set_custom_status(self, text: str | None) -> None:
-        if not self.will_continue_as_new and not self._finished:
+        if not self._finished:
             self._status = CustomStatusSet(text)
 
     def history_views(self) -> list[HistoryEventView]:
@@ -254,9 +235,6 @@ class OrchestrationReplay:
     def _begin(self, at: int) -> None:
         self.now = max(self.now, at)
         self._turn += 1
-        if not self.replaying and self._asked:
-            return  # asked for while rewound history was replayed: it belongs to this turn
-        self._asked = []
 
     def _receive(self, event: HistoryEvent) -> None:
         if self._finished:
@@ -436,17 +414,16 @@ class OrchestrationReplay:
 
     def _failed_tasks(self, error: BaseException | None) -> tuple[int, ...]:
         """The tasks whose failure ended the code: what a rewind runs again."""
-        found: set[int] = set()
         seen: set[int] = set()
         while error is not None and id(error) not in seen:
             seen.add(id(error))
             task = self._thrown.get(id(error))
             if task is not None and task.result is error:
-                found |= {leaf.id for leaf in task.failed_leaves() if leaf.id is not None}
-            elif isinstance(error, TaskFailedError):
-                found.add(error.task_id)
+                return tuple(sorted({leaf.id for leaf in task.failed_leaves() if leaf.id is not None}))
+            if isinstance(error, TaskFailedError):
+                return (error.task_id,)
             error = error.__cause__ or error.__context__
-        return tuple(sorted(found))
+        return ()
 
     def _end(self, event: ExecutionCompleted) -> None:
         self._finished = True
@@ -457,7 +434,7 @@ class OrchestrationReplay:
         generator, self._generator = self._generator, None
         self._current = None
         if generator is not None:
-            with contextlib.suppress(Exception):  # it has ended: what its clean-up code raises can change nothing any more
+            with contextlib.suppress(BaseException):  # it has ended: what its clean-up code raises can change nothing any more
                 generator.close()
 
     def _warn_of_unused(self) -> None:
@@ -481,10 +458,10 @@ class OrchestrationReplay:
         """What the code waits for now."""
         return self._current.waits() if self._current is not None else ()
 
-    def open_children(self, tasks: Sequence[int]) -> list[str]:
-        """The ids of the sub-orchestrations among these tasks that have not answered."""
-        found = [self._open.get(number) for number in tasks]
-        return [task.instance_id for task in found if isinstance(task, SubOrchestrationTask)]
+    def open_children(self) -> list[SubOrchestrationInstanceCreated]:
+        """The sub-orchestrations that have not answered and are not about to be tried again, as they were asked for."""
+        found = [task for task in self._open.values() if isinstance(task, SubOrchestrationTask) and task.retry_at is None]
+        return [SubOrchestrationInstanceCreated(t.id or 0, t.name, t.instance_id, t.input, t.version) for t in found]
 
     def _carried(self) -> tuple[EventRaised, ...]:
         if not self._keep_events:
@@ -493,34 +470,6 @@ class OrchestrationReplay:
         unread += [event for event in self._postponed if isinstance(event, EventRaised)]
         place = {id(row.event): position for position, row in enumerate(self._history)}
         return tuple(sorted(unread, key=lambda event: place.get(id(event), len(place))))
-
-
-def _turns(rows: Iterable[Recorded]) -> Iterable[list[Recorded]]:
-    """The rows turn by turn; rows written down before a turn took them in belong to the next one."""
-    group: list[Recorded] = []
-    waiting: list[Recorded] = []
-    turn = 0
-    for row in rows:
-        if row.turn == 0:
-            waiting.append(row)
-            continue
-        if row.turn != turn:
-            if group:
-                yield group
-            group, waiting, turn = waiting, [], row.turn
-        group.append(row)
-    if group:
-        yield group
-
-
-def _agree(asked: HistoryEvent, recorded: HistoryEvent) -> bool:
-    if type(asked) is not type(recorded):
-        return False
-    if isinstance(asked, ExecutionCompleted):
-        return True
-    if isinstance(asked, TimerCreated) and isinstance(recorded, TimerCreated):
-        return asked.task == recorded.task and asked.retry == recorded.retry
-    return (asked.task, asked.name) == (recorded.task, recorded.name)  # type: ignore[attr-defined]
 
 
 def _line_of(generator: Any) -> int | None:

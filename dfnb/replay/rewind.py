@@ -18,14 +18,23 @@ def effective(history: Sequence[Recorded]) -> list[Recorded]:
     """The history without what its rewinds have undone.
 
     A rewound activity loses all its events, so that the code asks for it anew. A rewound sub-orchestration loses only its last
-    failure: the child itself is rewound and will answer again.
+    failure: the child itself is rewound and will answer again. What came late, after an end, never counts.
     """
-    kept = list(history)
+    kept = [_UNDONE if row.turn < 0 else row for row in history]
     for index in [i for i, row in enumerate(kept) if isinstance(row.event, ExecutionRewound)]:
         marker = kept[index].event
         assert isinstance(marker, ExecutionRewound)
         _undo(kept, index, frozenset(marker.tasks))
     return [row for row in kept if row is not _UNDONE]
+
+
+def failed_turn(history: Sequence[Recorded]) -> int | None:
+    """The turn whose end the last rewind undid, if no turn has taken that rewind in yet: from it on the code runs anew."""
+    markers = [i for i, row in enumerate(history) if isinstance(row.event, ExecutionRewound)]
+    if not markers or any(row.turn > 0 for row in history[markers[-1] :]):
+        return None
+    ends = [row.turn for row in history[: markers[-1]] if isinstance(row.event, ExecutionCompleted)]
+    return ends[-1] if ends else None
 
 
 _UNDONE = Recorded(0, 0, ExecutionTerminated())
