@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -41,6 +43,9 @@ Statuses = Iterable[OrchestrationRuntimeStatus | str] | OrchestrationRuntimeStat
 
 _FORBIDDEN_IN_ID = frozenset("/\\?#")
 _LONGEST_ID = 256
+_RANDOM = random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 class DurableOrchestrationClient:
@@ -90,7 +95,7 @@ class DurableOrchestrationClient:
         text = payload.encode(input, what=f"the input of {name!r}")
         code = definition.fingerprint
         if instance_id is None:
-            return StartRequest(name, uuid.uuid4().hex, text, as_microseconds(start_at), code, version, fresh=True)
+            return StartRequest(name, new_instance_id(), text, as_microseconds(start_at), code, version, fresh=True)
         return StartRequest(name, check_instance_id(instance_id), text, as_microseconds(start_at), code, version)
 
     # ask
@@ -161,6 +166,14 @@ class DurableOrchestrationClient:
         """Why the instance waits and until when, in words."""
         return waiting_sentence(record, lambda kind, name: self._registry.get(kind, name) is not None, self._now())
 
+    def is_defined(self, kind: str, name: str) -> bool:
+        """Whether a cell of this process has defined it."""
+        return self._registry.get(kind, name) is not None
+
+    def history_after(self, record: InstanceRecord, position: int = -1) -> list[tuple[int, int, Recorded]]:
+        """What was recorded behind a position, oldest first: (position, generation, event)."""
+        return self._hub.history(record, position)
+
     def when_ended(self, instance_id: str) -> Future[Ended]:
         """A future of the instance's end."""
         return self._hub.when_ended(instance_id)
@@ -219,7 +232,7 @@ class DurableOrchestrationClient:
         text = self._hub.payloads([record])[record.key][0]
         code = self._registry.require("orchestrator", record.name).fingerprint
         fresh = restart_with_new_instance_id
-        request = StartRequest(record.name, uuid.uuid4().hex if fresh else record.id, text, None, code, fresh=fresh)
+        request = StartRequest(record.name, new_instance_id() if fresh else record.id, text, None, code, fresh=fresh)
         self._settle(self._hub.start_instances([request]))
         return Instance(self, request.id, request.name)
 
@@ -278,6 +291,11 @@ class DurableOrchestrationClient:
                 problem: HubUnavailableError | None = self._hub.problem
                 if problem is not None and not future.done():
                     raise problem from None
+
+
+def new_instance_id() -> str:
+    """A random id of 32 hex digits. `uuid4` asks the system each time and gives the lock up to the busy engine while it does."""
+    return uuid.UUID(int=_RANDOM.getrandbits(128), version=4).hex
 
 
 def check_instance_id(instance_id: object) -> str:
