@@ -85,6 +85,11 @@ class BatchEngine:
             ]
         )
 
+    def let_go(self) -> None:
+        """Drop the code of all instances, when the engine stops; their clean-up code stays silent."""
+        while self._sticky:
+            self._forget(next(iter(self._sticky)))
+
     def definition_changed(self, definition: Definition, outcome: str) -> None:
         """A cell was run: instances that waited for it go on, those on other code are held against the new one first."""
         if definition.kind == "activity":
@@ -161,9 +166,11 @@ class BatchEngine:
             with capture.to(sink):
                 replay.replay(history)
         except NonDeterminismError as error:
+            self._close(replay)
             self._hold(state, str(error))
         except Exception as error:
             logger.exception("dfnb: replay of instance %r failed", state.id)
+            self._close(replay)
             self._hold(state, f"its history cannot be replayed: {type(error).__name__}: {error}")
         else:
             state.code = definition.fingerprint
@@ -199,7 +206,7 @@ class BatchEngine:
         messages, late = state.split_late(messages)
         if late:
             self._hub.record_late(state, late)
-        terminated = next((m.event for m in messages if isinstance(m.event, ExecutionTerminated)), None)
+        terminated = next((m.event for m in messages if type(m.event) is ExecutionTerminated), None)
         if terminated is not None:
             self._terminate(state, messages, terminated)
         elif self._cannot_run(state, messages):

@@ -126,12 +126,14 @@ class InstanceState:
 
     def apply(self, event: HistoryEvent, pos: int, turn: int, at: int) -> None:
         """Take in one event of the history."""
-        self.updated_at = max(self.updated_at, at)
+        if at > self.updated_at:
+            self.updated_at = at
         handler = _FOLD.get(type(event))
         if handler is not None:
             handler(self, event, pos, at)
         if turn > 0:
-            self.turn = max(self.turn, turn)
+            if turn > self.turn:
+                self.turn = turn
             if self.status == "Pending":
                 self.status = "Running"
 

@@ -48,6 +48,9 @@ from dfnb.replay.rewind import effective, failed_turn
 from dfnb.replay.tasks import ActivityTask, ExternalEventTask, SubOrchestrationTask, Task, TimerTask
 
 
+_CLEAN_UP_YIELDS = 100
+
+
 class Decision(msgspec.Struct, frozen=True):
     """What one turn adds to the history, what the instance now waits for, and what its author should know."""
 
@@ -83,7 +86,7 @@ class OrchestrationReplay:
         self._unused: dict[int, Task] = {}
         self._waiters: dict[str, deque[ExternalEventTask]] = {}
         self._raised: dict[str, deque[EventRaised]] = {}
-        self._history: list[Recorded] = []
+        self._history: list[tuple[int, int, Sequence[HistoryEvent]]] = []
         self._turn = 0
         self._asked: list[HistoryEvent] = []
         self._status: CustomStatusSet | None = None
@@ -137,10 +140,10 @@ class OrchestrationReplay:
         self._asked = []
         if any(map(is_rewind, rows)):
             self._asked, carried = carried, []
-        self._remember(row.event for row in inputs)
+        self._remember([row.event for row in inputs])
         for row in inputs:
             self._receive(row.event)
-        self._remember(row.event for row in outputs)
+        self._remember([row.event for row in outputs])
         recorded = [row for row in outputs if isinstance(row.event, COMPARED)]
         left, warnings = compare(self._asked, recorded, numbers, numbers[id(rows[-1])] + 1, loose=loose)
         self._warnings += warnings
@@ -154,8 +157,9 @@ class OrchestrationReplay:
         self.replaying = True  # what its clean-up code says now, it will say again or has said before
         self._let_go()
 
-    def _remember(self, events: Iterable[HistoryEvent]) -> None:
-        self._history += [Recorded(self._turn, self.now, event) for event in events]
+    def _remember(self, events: Sequence[HistoryEvent]) -> None:
+        if events:
+            self._history.append((self._turn, self.now, events))
 
     # what the context asks
 
@@ -205,8 +209,8 @@ class OrchestrationReplay:
             self._status = CustomStatusSet(text)
 
     def history_views(self) -> list[HistoryEventView]:
-        last = self._turn
-        return [view(number, row, row.turn != last) for number, row in enumerate(self._history, 1)]
+        rows = [Recorded(turn, at, event) for turn, at, events in self._history for event in events]
+        return [view(number, row, row.turn != self._turn) for number, row in enumerate(rows, 1)]
 
     def _number(self) -> int:
         number = self._next_task
@@ -233,26 +237,27 @@ class OrchestrationReplay:
     # what happened
 
     def _begin(self, at: int) -> None:
-        self.now = max(self.now, at)
+        if at > self.now:
+            self.now = at
         self._turn += 1
 
     def _receive(self, event: HistoryEvent) -> None:
         if self._finished:
             if isinstance(event, EventRaised):  # not read by this generation: the next one may
                 self._raised.setdefault(event.name, deque()).append(event)
-        elif isinstance(event, ExecutionSuspended | ExecutionResumed):
-            self._hold(isinstance(event, ExecutionSuspended))
-        elif self._suspended:
+        elif self._suspended and not isinstance(event, ExecutionResumed | ExecutionSuspended):
             self._postponed.append(event)
         else:
             self._HANDLERS[type(event)](self, event)
 
-    def _hold(self, suspended: bool) -> None:
-        self._suspended = suspended
-        if not suspended:
-            postponed, self._postponed = self._postponed, []
-            for event in postponed:
-                self._receive(event)
+    def _on_suspended(self, event: ExecutionSuspended) -> None:
+        self._suspended = True
+
+    def _on_resumed(self, event: ExecutionResumed) -> None:
+        self._suspended = False
+        postponed, self._postponed = self._postponed, []
+        for earlier in postponed:
+            self._receive(earlier)
 
     def _on_nothing(self, event: HistoryEvent) -> None:
         """Markers tell where a turn stands; they make nothing happen."""
@@ -343,6 +348,8 @@ class OrchestrationReplay:
         SubOrchestrationInstanceFailed: _on_child_failed,
         TimerFired: _on_timer_fired,
         EventRaised: _on_raised,
+        ExecutionSuspended: _on_suspended,
+        ExecutionResumed: _on_resumed,
         OrchestratorStarted: _on_nothing,
         ExecutionRewound: _on_nothing,
     }
@@ -433,9 +440,11 @@ class OrchestrationReplay:
     def _let_go(self) -> None:
         generator, self._generator = self._generator, None
         self._current = None
-        if generator is not None:
-            with contextlib.suppress(BaseException):  # it has ended: what its clean-up code raises can change nothing any more
-                generator.close()
+        for _ in range(_CLEAN_UP_YIELDS if generator is not None else 0):
+            # it has ended: what its clean-up code raises can change nothing any more, and where that yields nothing answers
+            with contextlib.suppress(BaseException):
+                generator.close()  # type: ignore[union-attr]
+                return
 
     def _warn_of_unused(self) -> None:
         names = [task.name for task in self._unused.values() if isinstance(task, ActivityTask) and not task._used]
@@ -468,7 +477,7 @@ class OrchestrationReplay:
             return ()
         unread = [event for events in self._raised.values() for event in events]
         unread += [event for event in self._postponed if isinstance(event, EventRaised)]
-        place = {id(row.event): position for position, row in enumerate(self._history)}
+        place = {id(event): i for i, event in enumerate(event for _, _, events in self._history for event in events)}
         return tuple(sorted(unread, key=lambda event: place.get(id(event), len(place))))
 
 
