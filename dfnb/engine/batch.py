@@ -239,9 +239,9 @@ class BatchEngine:
             return
         started = pending[0] if pending else messages[0].event
         turn = 1 if isinstance(started, ExecutionStarted) else state.turn + 1
-        at = max(message.at for message in messages) if messages else self._clock.now()
+        at = max([message.at for message in messages]) if messages else self._clock.now()
         rows = [(message.event, message.at) for message in messages] or [(OrchestratorStarted(), at)]
-        inputs = [*pending, *(event for event, _ in rows)]
+        inputs = pending + [event for event, _ in rows]
         if not self._has_code(state, started, recorded=bool(pending)):
             self._hub.record(state, rows, turn)
             self._fail_unknown(state, messages, at, turn)
