@@ -151,13 +151,14 @@ class ActivityRunner:
         if not self._quiet.wait(timeout / 2):  # coroutines get half of the time to end by themselves
             for t in self._running_tries():
                 self._ask_to_stop(t)
-        self._quiet.wait(max(0.0, deadline - time.monotonic()))
+        all_ended = self._quiet.wait(max(0.0, deadline - time.monotonic()))
         with self._lock:
             self._tries.clear()
         self._outbox.flush()
         self._timers.close()
         self._loop.close(deadline - time.monotonic())
-        capture.uninstall()
+        if all_ended:  # else what still runs would print over the cells
+            capture.uninstall()
 
     # ---- keeping count
 

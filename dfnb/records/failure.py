@@ -29,7 +29,13 @@ class FailureDetails(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{short}: {self.message}" if self.message else short
 
     def is_caused_by(self, error: type[BaseException] | str) -> bool:
-        """Whether this failure is of the given type (a class, its name, or its full name) or a subclass of a built-in one."""
+        """Whether this failure, or one that caused it, is of the given type: a class, its name, or its full name.
+
+        Built-in classes match their subclasses too; of other classes only the name is known.
+        """
+        return self._is_a(error) or (self.inner_failure is not None and self.inner_failure.is_caused_by(error))
+
+    def _is_a(self, error: type[BaseException] | str) -> bool:
         if isinstance(error, str):
             return error in (self.error_type, self.error_type.rpartition(".")[2])
         module, _, name = self.error_type.rpartition(".")
