@@ -18,6 +18,10 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge"
 _MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--crash-rounds", default=50, type=int, help="how often tests/crash kills its child (default 50)")
+
+
 def _in_ci() -> bool:
     return os.environ.get("CI", "").lower() == "true"
 

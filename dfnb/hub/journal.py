@@ -12,6 +12,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,9 +21,9 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from dfnb.errors import HubClosedError, HubFormatError, HubInUseError, HubUnavailableError
+from dfnb.errors import HubClosedError, HubError, HubFormatError, HubInUseError, HubUnavailableError
 from dfnb.hub.migrate import check, migrate
-from dfnb.hub.sql import schema
+from dfnb.hub.sql import query, schema
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -31,6 +32,9 @@ _RETRY_SECONDS = 1.0
 _IDLE_SECONDS = 0.3
 """After so long without a batch the derived rows are flushed; under load they are flushed as often."""
 _RELAXED_SECONDS = 0.01
+_READERS_SECONDS = 0.01
+_PATIENCE_SECONDS = 5.0
+"""How long a compaction waits for running queries before it interrupts them."""
 _GROUP_ROWS = 4_000
 _BACKLOG_ROWS = 8_000
 _CHECKPOINT_ROWS = 500
@@ -55,22 +59,23 @@ class Journal:
 
     def __init__(
         self, path: str, *, level: str, now: int, flush: Callable[[duckdb.DuckDBPyConnection], None],
-        on_problem: Callable[[HubUnavailableError], None],
+        on_problem: Callable[[HubUnavailableError | None], None],
     ) -> None:
         self.path = path
         self.problem: HubUnavailableError | None = None
         self.epoch = 0
-        """Counts reopenings: cursors of an earlier epoch are dead."""
+        """Counts how often the file was let go: cursors of an earlier epoch are dead."""
         self._level = level
         self._flush = flush
         self._on_problem = on_problem
         self._flushed_at = 0.0
         self._abandoned = False
+        self._away = False
         self._guarded = False
         self._wake = threading.Condition()
         self._batches: deque[Batch] = deque()
         self._jobs: deque[tuple[Callable[[duckdb.DuckDBPyConnection], Any], Future[Any]]] = deque()
-        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self._backlog = 0
         self._last_pos = -1
         self._committed_pos = -1
@@ -81,14 +86,15 @@ class Journal:
 
     # for the other threads
 
-    def start(self) -> None:
+    def start(self, pos: int) -> None:
+        """Begin to write; the file holds all events up to `pos`."""
+        self._last_pos = self._committed_pos = pos
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
         """Hand over a batch; waits while too much is queued. Relaxed level: it counts as committed at once."""
         with self._wake:
-            while self._backlog > _BACKLOG_ROWS and not self._stopping:
-                self._wake.wait()
+            self._wake.wait_for(lambda: self._backlog <= _BACKLOG_ROWS or self._stopping or self.problem is not None)
             self._batches.append(batch)
             self._backlog += len(batch.rows)
             if batch.rows:
@@ -98,8 +104,14 @@ class Journal:
             batch.on_released()
 
     def run(self, job: Callable[[duckdb.DuckDBPyConnection], T]) -> Future[T]:
-        """Run something on the writer thread, after all batches handed over before, in a transaction of its own."""
+        """Run something on the writer thread, after all batches handed over before, in a transaction of its own.
+
+        Called from the writer thread itself, as watchers may, it runs at once.
+        """
         future: Future[T] = Future()
+        if threading.current_thread() is self._thread:
+            self._do(job, future)
+            return future
         with self._wake:
             if self._stopping:
                 raise HubClosedError
@@ -109,17 +121,23 @@ class Journal:
             self._wake.notify_all()
         return future
 
-    def drain(self, pos: int) -> None:
-        """Wait until the event at `pos` is on disk."""
+    def drain(self, pos: int | None = None) -> bool:
+        """Wait until the event at `pos` (default: the last one handed over) is on disk. False: the disk refuses it."""
+        if threading.current_thread() is self._thread:
+            return True  # a watcher looks: what it was called for is on disk, and waiting here would be for ever
         with self._wake:
-            while self._committed_pos < pos and not self._stopping:
-                self._wake.wait()
+            wanted = self._last_pos if pos is None else pos
+            self._wake.wait_for(lambda: self._committed_pos >= wanted or self._stopping or self.problem is not None)
+            return self._committed_pos >= wanted
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the same database, for reading."""
         with self._wake:
+            self._wake.wait_for(lambda: not self._away or self._stopping or self.problem is not None)
+            if self._away:
+                raise self.problem or HubClosedError()
             cursor = self._database.cursor()
-            self._cursors.append(cursor)
+            self._cursors.add(cursor)
             return cursor
 
     def close(self, *, abandon: bool = False) -> None:
@@ -132,8 +150,7 @@ class Journal:
             self._wake.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        for _, future in self._jobs:
-            future.set_exception(HubClosedError())
+        self._refuse_jobs(HubClosedError())
 
     # the writer thread
 
@@ -181,33 +198,46 @@ class Journal:
         rows = [row for batch in batches for row in batch.rows]
         logs = [row for batch in batches for row in batch.logs]
         while not self._try_to_write(rows, logs):
-            with self._wake:
-                self._wake.notify_all()
-                self._wake.wait_for(lambda: self._stopping, _RETRY_SECONDS)
-                if self._stopping:
-                    return
+            if not self._wait_for_disk():
+                return
         with self._wake:
-            self.problem = None
+            solved, self.problem = self.problem, None
             self._backlog -= len(rows)
             if rows:
                 self._committed_pos = rows[-1][0]
             self._uncheckpointed += len(rows)
             self._wake.notify_all()
+        if solved is not None:
+            self._on_problem(None)
         for batch in batches:
             batch.on_saved()
             if self._level != "relaxed":
                 batch.on_released()
 
+    def _wait_for_disk(self) -> bool:
+        """Nobody waits for the disk but the writer. False: the journal is closed, and what comes later must not be saved either."""
+        assert self.problem is not None
+        self._refuse_jobs(self.problem)
+        with self._wake:
+            self._wake.notify_all()
+            self._wake.wait_for(lambda: self._stopping, _RETRY_SECONDS)
+            if self._stopping:
+                self._batches.clear()
+                self._abandoned = True
+            return not self._stopping
+
+    def _refuse_jobs(self, error: Exception) -> None:
+        with self._wake:
+            jobs, self._jobs = list(self._jobs), deque()
+        for _, future in jobs:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
     def _try_to_write(self, rows: Sequence[Row], logs: Sequence[Row]) -> bool:
         try:
-            if self.problem is not None:
-                self._reconnect()
-            if logs:
-                self._write_both(rows, logs)
-            elif rows:
-                self._events.append_rows(rows)
-                self._events.flush()
-        except (duckdb.Error, OSError) as error:
+            if self.problem is None or not self._recover(rows):
+                self._write(rows, logs)
+        except (duckdb.Error, OSError, HubError) as error:
             self._clear()
             first = self.problem is None
             self.problem = HubUnavailableError(self.path, _first_line(error))
@@ -216,6 +246,28 @@ class Journal:
             return False
         if not self._guarded:
             self._guard()
+        return True
+
+    def _write(self, rows: Sequence[Row], logs: Sequence[Row]) -> None:
+        if logs:
+            self._write_both(rows, logs)
+        elif rows:
+            self._events.append_rows(rows)
+            self._events.flush()
+
+    def _recover(self, rows: Sequence[Row]) -> bool:
+        """After a failed write: take up the file again if it was lost. True: the rows are in it after all."""
+        if not self._is_alive():
+            self._reconnect()
+        last = rows[-1][0] if rows else -1
+        return self._side.execute(query("has_event"), [last]).fetchone() is not None
+
+    def _is_alive(self) -> bool:
+        """Whether DuckDB still answers: a failed checkpoint makes it hold the database for invalid."""
+        try:
+            self._side.execute("SELECT 1").fetchone()
+        except duckdb.Error:
+            return False
         return True
 
     def _guard(self) -> None:
@@ -243,9 +295,9 @@ class Journal:
         try:
             result = job(self._side)
         except BaseException as error:
-            with contextlib.suppress(duckdb.Error):
-                self._side.rollback()
-            future.set_exception(error)
+            self._undo()
+            refused = isinstance(error, duckdb.Error | OSError)
+            future.set_exception(HubUnavailableError(self.path, _first_line(error)) if refused else error)
         else:
             future.set_result(result)
 
@@ -260,9 +312,16 @@ class Journal:
                 self._guarded = False
         except (duckdb.Error, OSError):
             # derived rows can be had again from the events, and the next commit tells whether the disk takes writes
-            with contextlib.suppress(duckdb.Error):
-                self._side.rollback()
+            self._undo()
             self._uncheckpointed = 0
+
+    def _undo(self) -> None:
+        """After a failure on the side: end its transaction, and take the file up again if DuckDB has given it up."""
+        with contextlib.suppress(duckdb.Error):
+            self._side.rollback()
+        if not self._is_alive():
+            with contextlib.suppress(duckdb.Error, OSError, HubError):  # the next commit tells, and tries again
+                self._reconnect()
 
     # the connection
 
@@ -283,13 +342,16 @@ class Journal:
         self._database.execute("SET checkpoint_threshold = '64MB'")
         self._events = self._database.appender("event")
         self._logs = self._database.appender("log")
+        with self._wake:
+            self._away = False
+            self._wake.notify_all()
 
     def _reconnect(self) -> None:
-        """After a failed write DuckDB may hold the database for invalid: open it anew."""
-        self._disconnect()
+        """Open the file anew, as after a crash."""
+        if not self._away:
+            self._disconnect()
         self._database = _open(self.path, read_only=False)
         self._prepare()
-        self.epoch += 1
 
     def rewrite(self, connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
         """Copy the live rows into a new file and put it in the old one's place. Only as a job; sizes before and after."""
@@ -297,51 +359,80 @@ class Journal:
             return 0, 0
         connection.execute("CHECKPOINT")
         before = Path(self.path).stat().st_size
-        fresh = Path(f"{self.path}.compact")
-        fresh.unlink(missing_ok=True)
+        fresh = _remains(self.path)
         try:
             copy_database(connection, fresh)
+            self._replace(fresh)
         except (duckdb.Error, OSError) as error:
-            fresh.unlink(missing_ok=True)
+            _remains(self.path)
             raise HubUnavailableError(self.path, _first_line(error)) from error
-        self._disconnect()
-        os.replace(fresh, self.path)
-        self._database = _open(self.path, read_only=False)
-        self._prepare()
-        self.epoch += 1
         return before, Path(self.path).stat().st_size
 
-    def _disconnect(self) -> None:
+    def _replace(self, fresh: Path) -> None:
+        """Put the copy in the file's place. Only a file with no write-ahead log may go: the log would be read into the copy."""
+        self._disconnect(_PATIENCE_SECONDS)
+        try:
+            for file in (self.path, str(fresh)):
+                if Path(f"{file}.wal").exists():
+                    raise OSError(f"{file} could not be closed cleanly")
+            os.replace(fresh, self.path)
+        finally:
+            self._reconnect()
+
+    def _disconnect(self, patience: float = 0.0) -> None:
+        """Let the file go. Queries that clients run have `patience` seconds to end, then they are interrupted."""
         for part in (self._events, self._logs):
             with contextlib.suppress(duckdb.Error):  # an invalid database has nothing left to save
                 part.clear()
+        deadline = time.monotonic() + patience
         with self._wake:
-            readers, self._cursors = self._cursors, []
-        for connection in (*readers, self._side, self._database):
-            with contextlib.suppress(duckdb.Error):
-                connection.close()
+            self._away = True
+            self.epoch += 1
+            while not self._is_let_go():
+                if time.monotonic() > deadline:
+                    self._interrupt_readers()
+                self._wake.wait(_READERS_SECONDS)
+
+    def _is_let_go(self) -> bool:
+        """Close the database with all its cursors. False: a query is still running on one of them, which keeps it open."""
+        try:
+            self._database.close()
+        except duckdb.ResourceInUseException:
+            return False
+        except duckdb.Error:  # the last checkpoint failed, which the next opening makes good
+            return True
+        return True
+
+    def _interrupt_readers(self) -> None:
+        for reader in list(self._cursors):
+            with contextlib.suppress(duckdb.Error):  # it has just ended by itself
+                reader.interrupt()
 
 
 def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
     """Write all tables of the connection's database into a new hub file."""
+    (source,) = connection.execute("SELECT current_database()").fetchall()[0]
     literal = str(target).replace("'", "''")
     connection.execute(f"ATTACH '{literal}' AS compacted")
     _keep_private(target)
     try:
-        connection.execute("BEGIN")
         connection.execute("USE compacted")
         connection.execute(schema())
         connection.execute("DELETE FROM event_kind")
-        connection.execute("COMMIT")
-        source = connection.execute(
-            "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'compacted'"
-        ).fetchone()
-        assert source is not None
         for table in ("hub", "event", "instance", "log", "definition", "event_kind"):
-            connection.execute(f'INSERT INTO compacted.{table} SELECT * FROM "{source[0]}".main.{table} ORDER BY ALL')
-        connection.execute(f'USE "{source[0]}"')
+            connection.execute(f'INSERT INTO compacted.{table} SELECT * FROM "{source}".main.{table} ORDER BY ALL')
+        connection.execute("CHECKPOINT compacted")
     finally:
+        connection.execute(f'USE "{source}"')
         connection.execute("DETACH compacted")
+
+
+def _remains(path: str) -> Path:
+    """The name of a compaction's copy, with what an earlier one may have left of it removed."""
+    fresh = Path(f"{path}.compact")
+    for file in (fresh, Path(f"{fresh}.wal")):
+        file.unlink(missing_ok=True)
+    return fresh
 
 
 def _look(path: str) -> int | None:
@@ -357,6 +448,8 @@ def _open_private(path: str) -> duckdb.DuckDBPyConnection:
     file = Path(path)
     if path != ":memory:" and file.exists() and file.stat().st_size == 0:
         file.unlink()  # what a crash at the very first moment leaves; DuckDB would not take it for a new file
+    if path != ":memory:":
+        _remains(path)
     connection = _open(path, read_only=False)
     if path != ":memory:":
         _keep_private(file)

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -46,6 +46,8 @@ from dfnb.records.history import (
 )
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
+
+T = TypeVar("T")
 
 _RECENT = 10_000
 _RECENT_RESULT = 4_096
@@ -96,9 +98,9 @@ class TaskHub:
         self._watchers: list[Callable[[frozenset[str]], None]] = []
         self._local = threading.local()
         self._closed = False
-        self._journal = Journal(self.path, level=durability, now=now(), flush=self._flush, on_problem=self._refuse_in_flight)
+        self._journal = Journal(self.path, level=durability, now=now(), flush=self._flush, on_problem=self._on_problem)
         self._recover()
-        self._journal.start()
+        self._journal.start(self._published_pos)
 
     # opening and closing
 
@@ -117,7 +119,7 @@ class TaskHub:
                 self._rearm(state)
         for state in recovered.changed:
             if state.is_terminal:
-                self._ended[state.id] = state.to_record()
+                self._ended[state.id] = self._dirty[state.key]
             elif state.start_at is None or state.turn > 0:
                 self.wake(state)
         self._drop_replaced()
@@ -132,13 +134,15 @@ class TaskHub:
             self.wake(state)
 
     def _drop_replaced(self) -> None:
-        """Ended instances whose id was taken again: a crash may have come before they were deleted."""
-        keys = [key for (key,) in self._journal.cursor().execute(query("replaced_instances")).fetchall()]
-        keys += [r.key for r in self._dirty.values() if self._by_id.get(r.id) is not None and self._by_id[r.id].key > r.key]
+        """Delete ended instances whose id was taken again: a crash may have come before that was done."""
+        cursor = self._journal.cursor()
+        keys = [key for (key,) in cursor.execute(query("replaced_instances")).fetchall()]
+        newest = {record.id: record.key for record in sorted(self._dirty.values(), key=lambda record: record.key)}
+        behind = [*self._dirty.values(), *_stored(cursor, list(newest))]
+        keys += [record.key for record in behind if record.key < newest[record.id]]
         if keys:
-            delete(self._journal.cursor(), keys)
-            for key in keys:
-                self._dirty.pop(key, None)
+            with contextlib.suppress(duckdb.Error):  # a full disk, at worst: the next opening does it
+                self._delete(cursor, keys)
 
     @property
     def resumed(self) -> int:
@@ -179,6 +183,14 @@ class TaskHub:
             raise HubClosedError
         if self._journal.problem is not None:
             raise self._journal.problem
+
+    def _on_problem(self, problem: HubUnavailableError | None) -> None:
+        """The disk has begun to refuse, or (None) to take writes again: the engine rests in between."""
+        if problem is not None:
+            self._refuse_in_flight(problem)
+            return
+        with self.changed:
+            self.changed.notify_all()
 
     def _refuse_in_flight(self, error: Exception) -> None:
         """Nobody waits for ever: what is not acknowledged is answered with the reason."""
@@ -232,7 +244,8 @@ class TaskHub:
 
     def _delete_replaced(self, done: Future[None], keys: list[int]) -> None:
         if done.exception() is None:
-            self._journal.run(lambda connection: self._delete(connection, keys))
+            with contextlib.suppress(HubClosedError, HubUnavailableError):  # done at the next opening then
+                self._journal.run(lambda connection: self._delete(connection, keys))
 
     def send(self, instance_id: str, event: HistoryEvent, operation: str) -> Future[None]:
         """Give a message to an instance. Raises when the instance's state does not allow the operation."""
@@ -285,7 +298,7 @@ class TaskHub:
 
     def _revive(self, record: InstanceRecord) -> InstanceState:
         self._journal.drain(record.ended_pos if record.ended_pos is not None else -1)
-        (state,) = fold(self._cursor(), [record.key])
+        (state,) = self._read(lambda cursor: fold(cursor, [record.key]))
         state.record = record
         return state
 
@@ -293,6 +306,10 @@ class TaskHub:
         self._states[state.key] = state
         self._forget_end(state.id)
         self._rearm(state)
+
+    def _recent_record(self, instance_id: str) -> InstanceRecord | None:
+        recent = self._recent.get(instance_id)
+        return recent.record if recent is not None else None
 
     def _forget_end(self, instance_id: str) -> None:
         self._ended.pop(instance_id, None)
@@ -313,7 +330,7 @@ class TaskHub:
         record = self.find(instance_id)
         if record is None:
             raise InstanceNotFoundError(instance_id)
-        future.set_result(Ended(record, reader.end_of(self._cursor(), record)))
+        future.set_result(Ended(record, self._read(lambda cursor: reader.end_of(cursor, record))))
         return future
 
     def find(self, instance_id: str) -> InstanceRecord | None:
@@ -324,8 +341,9 @@ class TaskHub:
                 return state.record
             if instance_id in self._ended:
                 return self._ended[instance_id]
-            if instance_id in self._recent:
-                return self._recent[instance_id].record
+            recent = self._recent_record(instance_id)
+            if recent is not None:
+                return recent
         found = self._find_ended([instance_id])
         return found[-1] if found else None
 
@@ -334,18 +352,13 @@ class TaskHub:
             recent = [self._ended[id] for id in ids if id in self._ended]
         if len(recent) == len(ids):
             return recent
-        stored: list[InstanceRecord] = []
-        for start in range(0, len(ids), 1000):
-            part = list(ids[start : start + 1000])
-            rows = self._cursor().execute(query("find_instances").format(placeholders(len(part))), part).fetchall()
-            stored += [record_of(row) for row in rows]
         newer = {record.id for record in recent}
-        return [record for record in stored if record.id not in newer] + recent
+        return [record for record in self._read(lambda cursor: _stored(cursor, ids)) if record.id not in newer] + recent
 
     def query(self, wanted: InstanceQuery) -> list[InstanceRecord]:
         """The instances that fit, newest first, at most `limit`."""
         self.flush()
-        return reader.list_instances(self._cursor(), wanted)
+        return self._read(lambda cursor: reader.list_instances(cursor, wanted))
 
     def matching(self, wanted: InstanceQuery) -> list[InstanceRecord]:
         """All instances that fit, however many."""
@@ -354,29 +367,30 @@ class TaskHub:
         while page:
             found += page
             last = (page[-1].created_at, page[-1].key)
-            page = reader.list_instances(self._cursor(), reader.next_page(wanted, last))
+            following = reader.next_page(wanted, last)
+            page = self._read(lambda cursor, following=following: reader.list_instances(cursor, following))  # type: ignore[misc]
         return found
 
     def children(self, instance_id: str) -> list[InstanceRecord]:
         """The sub-orchestrations an instance has started."""
         self.flush()
-        return reader.children(self._cursor(), instance_id)
+        return self._read(lambda cursor: reader.children(cursor, instance_id))
 
     def counts(self) -> dict[str, int]:
         """How many instances there are by status."""
         self.flush()
-        return dict(self._cursor().execute(query("count_instances")).fetchall())
+        return dict(self._read(lambda cursor: cursor.execute(query("count_instances")).fetchall()))
 
     def payloads(self, records: Sequence[InstanceRecord]) -> dict[int, tuple[str | None, ExecutionCompleted | None]]:
         """Input and end of each instance, by key."""
-        return reader.payloads(self._cursor(), records)
+        return self._read(lambda cursor: reader.payloads(cursor, records))
 
     def history(self, record: InstanceRecord, after: int = -1) -> list[tuple[int, int, Recorded]]:
         """(position, generation, event) of an instance, oldest first, those behind position `after`."""
-        return reader.history(self._cursor(), record, after)
+        return self._read(lambda cursor: reader.history(cursor, record, after))
 
     def logs(self, record: InstanceRecord) -> list[LogLine]:
-        return reader.logs(self._cursor(), record)
+        return self._read(lambda cursor: reader.logs(cursor, record))
 
     def purge(self, records: Sequence[InstanceRecord]) -> int:
         """Delete ended instances with all their rows. Returns how many."""
@@ -385,8 +399,10 @@ class TaskHub:
             return 0
         with self.changed:
             for record in records:
-                self._forget_end(record.id)
                 self._states.pop(record.key, None)
+                latest = self._ended.get(record.id) or self._recent_record(record.id)
+                if latest is not None and latest.key == record.key:
+                    self._forget_end(record.id)
         self._journal.run(lambda connection: self._delete(connection, keys)).result()
         self._tell(frozenset(record.id for record in records))
         return len(keys)
@@ -402,7 +418,7 @@ class TaskHub:
         self._journal.run(lambda connection: connection.execute(query("save_definition"), facts))
 
     def definition_source(self, kind: str, name: str, fingerprint: str) -> str | None:
-        row = self._cursor().execute(query("definition_source"), [kind, name, fingerprint]).fetchone()
+        row = self._read(lambda cursor: cursor.execute(query("definition_source"), [kind, name, fingerprint]).fetchone())
         return row[0] if row is not None else None
 
     def watch(self, callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
@@ -421,7 +437,20 @@ class TaskHub:
         self.flush()
         return reader.relation(self._cursor(), statement, params)
 
+    def _read(self, look: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """What the file says. It holds all a client was told of, and a compaction or reopening under way does not show."""
+        if self.durability == "relaxed":
+            self._journal.drain()
+        while True:
+            epoch = self._journal.epoch
+            try:
+                return look(self._cursor())
+            except duckdb.Error as error:
+                if epoch == self._journal.epoch:
+                    raise HubUnavailableError(self.path, str(error)) from error
+
     def _cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of the calling thread's own."""
         if self._closed:
             raise HubClosedError
         if getattr(self._local, "epoch", None) != self._journal.epoch:
@@ -433,17 +462,19 @@ class TaskHub:
     # worker side
 
     def has_ready(self, now: int) -> bool:
+        if self._journal.problem is not None:
+            return False
         return bool(self._ready) or bool(self._timers and self._timers[0][0] <= now)
 
     def next_due(self) -> int | None:
-        return self._timers[0][0] if self._timers else None
+        return self._timers[0][0] if self._timers and self._journal.problem is None else None
 
     def take_ready(self, now: int, limit: int) -> list[tuple[InstanceState, list[Message]]]:
         """Instances with something to do and what has happened to them, at most about `limit` messages."""
         taken: list[tuple[InstanceState, list[Message]]] = []
         with self.changed:
             self._fire_timers(now)
-            while self._ready and limit > 0:
+            while self._ready and limit > 0 and self._journal.problem is None:
                 state = self._ready.popleft()
                 state.queued = False
                 messages = state.inbox or []
@@ -575,8 +606,18 @@ class TaskHub:
             turn = 0 if kind == EventRaised.kind else -1
             self._open.rows.append((self._next_pos, state.key, generation, turn, kind, task, took, message.at, name, data))
             self._next_pos += 1
+            if state.is_terminal and task is not None:
+                self._stop_expecting(state, task)
         self._count_acks(messages)
         self.write_logs(state, [line for message in messages for line in message.logs])
+
+    def _stop_expecting(self, state: InstanceState, task: int) -> None:
+        """An ended instance with no activity out has nothing to wait for."""
+        if state.open is not None:
+            state.open.pop(task, None)
+        with self.changed:
+            if self._by_id.get(state.id) is not state and not _has_activities(state):
+                self._states.pop(state.key, None)
 
     def finish_turn(self, state: InstanceState, waits: tuple[Wait, ...], messages: Sequence[Message] = ()) -> None:
         """Close an instance's turn: what it waits for now, and which messages it took in."""
@@ -626,15 +667,17 @@ class TaskHub:
                 self.finish_turn(state, state.waits, inner)
 
     def histories(self, states: Sequence[InstanceState]) -> dict[int, list[Recorded]]:
-        """The histories of the present generations. Call `commit` first: only what is on disk is seen."""
-        self._journal.drain(self._next_pos - 1)
+        """The histories of the present generations, none while the disk refuses. Call `commit` first: what is on disk is seen."""
+        if not self._journal.drain(self._next_pos - 1):
+            return {}
         found: dict[int, list[Recorded]] = {state.key: [] for state in states}
         generation = {state.key: state.generation for state in states}
         since = min(state.started_pos for state in states)
         for start in range(0, len(states), 1000):
             keys = [state.key for state in states[start : start + 1000]]
             sql = query("histories").format(placeholders(len(keys)))
-            for key, gen, turn, at, *columns in self._cursor().execute(sql, [*keys, since]).fetchall():
+            rows = self._read(lambda cursor, sql=sql, keys=keys: cursor.execute(sql, [*keys, since]).fetchall())  # type: ignore[misc]
+            for key, gen, turn, at, *columns in rows:
                 if gen == generation[key]:
                     found[key].append(Recorded(turn, at, parse_event(*columns)))
         return found
@@ -649,12 +692,11 @@ class TaskHub:
     def _released(self, made: _Open, after: Callable[[], None]) -> None:
         """The batch counts (on disk, or at the relaxed level handed over): clients see it and its effects leave."""
         ended: list[InstanceState] = []
-        for key, record in made.records.items():
-            made.states[key].record = record
         with self.changed:
             for timer in made.timers:
                 heapq.heappush(self._timers, timer)
             for key, record in made.records.items():
+                made.states[key].record = record
                 if record.status in TERMINAL:
                     ended.append(made.states[key])
                     self._retire(made.states[key], record)
@@ -677,7 +719,7 @@ class TaskHub:
             del self._by_id[state.id]
             self._ended[state.id] = record
             self._keep_end(record, state.result)
-        if not any(entry.kind == "activity" for entry in (state.open or {}).values()):
+        if not _has_activities(state):
             self._states.pop(state.key, None)
 
     def _keep_end(self, record: InstanceRecord, end: ExecutionCompleted | None) -> None:
@@ -701,7 +743,7 @@ class TaskHub:
 
     def flush(self) -> None:
         """Bring the derived rows up to what is committed. While the disk refuses, they stay as they are."""
-        if self._journal.problem is None:
+        with contextlib.suppress(HubUnavailableError):
             self._journal.run(self._flush).result()
 
     def _flush(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -731,6 +773,20 @@ class TaskHub:
         """Rewrite the file without the space that deleted rows left. Returns its size before and after, in bytes."""
         self.flush()
         return self._journal.run(self._journal.rewrite).result()
+
+
+def _stored(cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[InstanceRecord]:
+    """What the file has under these ids, older ones first."""
+    found: list[InstanceRecord] = []
+    for start in range(0, len(ids), 1000):
+        part = list(ids[start : start + 1000])
+        rows = cursor.execute(query("find_instances").format(placeholders(len(part))), part).fetchall()
+        found += [record_of(row) for row in rows]
+    return found
+
+
+def _has_activities(state: InstanceState) -> bool:
+    return any(entry.kind == "activity" for entry in (state.open or {}).values())
 
 
 def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[int]) -> None:

@@ -10,8 +10,11 @@ INSERT INTO hub VALUES ('dfnb', ?, ?, -1)
 UPDATE hub SET watermark = ?
 
 -- name: counters
-SELECT coalesce((SELECT max(pos) FROM event), -1), greatest(
-    coalesce((SELECT max(key) FROM instance), 0), coalesce((SELECT max(instance) FROM event WHERE pos > ?), 0))
+SELECT greatest(watermark, (SELECT coalesce(max(pos), -1) FROM event)), greatest(
+    (SELECT coalesce(max(key), 0) FROM instance), (SELECT coalesce(max(instance), 0) FROM event)) FROM hub
+
+-- name: has_event
+SELECT 1 FROM event WHERE pos = ?
 
 -- name: changed_since
 SELECT DISTINCT instance FROM event WHERE pos > ?

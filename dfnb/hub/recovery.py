@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,7 @@ from dfnb.records.instance import InstanceRecord, Wait
 _encode_waits = msgspec.json.Encoder().encode
 _decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
+_REPEATED = [InstanceRecord.__struct_fields__.index(field) for field in ("name", "status", "code")]
 _OPEN_KINDS = {4: "activity", 7: "orchestration", 10: "timer"}
 
 
@@ -33,9 +35,9 @@ class Recovered:
 def recover(connection: duckdb.DuckDBPyConnection) -> Recovered:
     row = connection.execute(query("hub_row")).fetchone()
     watermark = int(row[2]) if row is not None else -1
-    counters = connection.execute(query("counters"), [watermark]).fetchone()
+    counters = connection.execute(query("counters")).fetchone()
     assert counters is not None
-    changed_keys = [key for (key,) in connection.execute(query("changed_since"), [watermark]).fetchall()]
+    changed_keys = sorted(key for (key,) in connection.execute(query("changed_since"), [watermark]).fetchall())
     changed = fold(connection, changed_keys)
     states = _unchanged(connection, frozenset(changed_keys))
     states |= {state.key: state for state in changed}
@@ -131,9 +133,12 @@ def _state_of(record: InstanceRecord) -> InstanceState:
 
 def record_of(row: tuple[Any, ...]) -> InstanceRecord:
     """The record in a row of `instance`."""
-    facts: tuple[Any, ...] = row[:-2]
-    waits, held = row[-2:]
-    return InstanceRecord(*facts, _decode_waits(waits) if waits else (), held)
+    values = list(row)
+    for place in _REPEATED:
+        if values[place] is not None:
+            values[place] = sys.intern(values[place])  # a hundred thousand instances have few names, states and codes
+    values[-2] = _decode_waits(values[-2]) if values[-2] else ()
+    return InstanceRecord(*values)
 
 
 def row_of(record: InstanceRecord) -> tuple[Any, ...]:
