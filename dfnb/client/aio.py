@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
-from dfnb.errors import InstanceFinishedError
+from dfnb.errors import InstanceFinishedError, WaitTimeoutError
 from dfnb.records.instance import OrchestrationRuntimeStatus
 
 T = TypeVar("T")
@@ -105,9 +105,13 @@ class AsyncDurableOrchestrationClient:
         )
 
     async def wait(self, instance_id: str, timeout: float | None = None) -> DurableOrchestrationStatus:
-        """Wait for the end of an instance without a thread of its own. TimeoutError after `timeout` seconds."""
+        """Wait for the end of an instance without a thread of its own. WaitTimeoutError after `timeout` seconds."""
         ended = asyncio.wrap_future(self.sync.when_ended(instance_id))
-        await asyncio.wait_for(ended, timeout)
+        try:
+            await asyncio.wait_for(ended, timeout)
+        except TimeoutError:
+            waiting_for = (await self.get_status(instance_id)).waiting_for
+            raise WaitTimeoutError(instance_id, timeout or 0, waiting_for) from None
         return await self.get_status(instance_id, show_input=True)
 
 

@@ -104,6 +104,7 @@ class Instance:
             while not waiting.done():
                 await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
         except asyncio.CancelledError:
+            waiting.cancel()
             raise WaitCancelled(f"stopped waiting for {self.id}; it goes on in the background") from None
         return _output(waiting.result())
 

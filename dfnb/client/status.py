@@ -127,7 +127,7 @@ def output_of(record: InstanceRecord, end: ExecutionCompleted | None) -> Any:
     if end.failure is not None:
         return f"Orchestrator function '{record.name}' failed: {end.failure.summary}"
     if end.status == "Terminated":
-        return end.result
+        return payload.decode_plain(end.result)  # a reason that is JSON is shown as its value, as in the original
     return payload.decode_plain(end.result)
 
 

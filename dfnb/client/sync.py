@@ -113,7 +113,7 @@ class DurableOrchestrationClient:
         if record is None:
             return DurableOrchestrationStatus()
         history = None
-        if show_history:
+        if show_history and record.status != "Pending":
             rows = self.history(record.id, generation=record.generation)
             history = history_events(rows, show_input=show_input, show_output=show_history_output)
         input, end = self._hub.payloads([record])[record.key]
@@ -129,14 +129,15 @@ class DurableOrchestrationClient:
             raise ValueError("limit must be at least 1")
         wanted = InstanceQuery(
             as_microseconds(created_time_from), as_microseconds(created_time_to), _statuses(runtime_status), instance_id_prefix,
-            name, limit, _read_token(continuation_token),
+            name, limit + 1, _read_token(continuation_token),
         )
-        records = self._hub.query(wanted)
+        found = self._hub.query(wanted)
+        records = found[:limit]
         texts = self._hub.payloads(records)
         page = [
             status_of(r, texts[r.key][0] if show_input else None, texts[r.key][1], self.waiting_for(r)) for r in records
         ]
-        return InstancePage(page, _token(records[-1]) if len(records) == limit else None)
+        return InstancePage(page, _token(records[-1]) if len(found) > limit else None)
 
     def counts(self) -> dict[str, int]:
         """How many instances there are by runtime status."""
@@ -196,15 +197,16 @@ class DurableOrchestrationClient:
 
         Activities that run are asked to stop (`activity_info().cancelled`) and their results ignored.
         """
-        if recursive:
-            for child in self._open_children(instance_id):
-                self._end_quietly(child, reason)
         self._send(instance_id, ExecutionTerminated(reason), "terminate")
+        if recursive:
+            self._end_children(instance_id, reason)
 
-    def _open_children(self, instance_id: str) -> list[str]:
-        """The ids of the open sub-orchestrations below an instance, the deepest first."""
-        children = [record.id for record in self._hub.children(instance_id) if not record.is_terminal]
-        return [below for child in children for below in (*self._open_children(child), child)]
+    def _end_children(self, instance_id: str, reason: str | None) -> None:
+        """From the top down: an orchestrator that saw its child end first could still act on it."""
+        for child in self._hub.children(instance_id):
+            if not child.is_terminal:
+                self._end_quietly(child.id, reason)
+            self._end_children(child.id, reason)
 
     def _end_quietly(self, instance_id: str, reason: str | None) -> None:
         try:

@@ -48,10 +48,15 @@ def history_events(history: Sequence[Recorded], *, show_input: bool, show_output
     """The compact event list of one generation."""
     entries: list[dict[str, Any] | None] = []
     scheduled: dict[int, tuple[int, Recorded]] = {}
+    due: dict[int, str] = {}
     for row in history:
         if isinstance(row.event, _LEFT_OUT):
             continue
         entry = _entry(row.event, show_input, show_output)
+        if isinstance(row.event, TimerCreated):
+            due[row.event.task] = entry["FireAt"]
+        elif isinstance(row.event, TimerFired):
+            entry["FireAt"] = due.get(row.event.task)
         entry["Timestamp"] = moment(row.at)
         if isinstance(row.event, TaskScheduled | SubOrchestrationInstanceCreated):
             scheduled[row.event.task] = (len(entries), row)
@@ -100,8 +105,6 @@ def _entry(event: HistoryEvent, show_input: bool, show_output: bool) -> dict[str
         entry["OrchestrationStatus"] = event.status
         entry |= {"Result": payload.decode_plain(event.result)} if show_output else {}
         entry["FailureDetails"] = _failure(event.failure) if event.failure is not None else None
-    elif isinstance(event, TimerFired):
-        entry["FireAt"] = None
     return entry
 
 
