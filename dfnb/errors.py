@@ -14,6 +14,7 @@
     │   ├── InstanceFinishedError   the instance has ended and can take no more messages
     │   ├── InstanceConflictError   the operation does not fit the instance's present state
     │   └── InstanceFailedError     raised by `result()`: the instance did not end as Completed
+    ├── QueryError                  `sql()` was given what DuckDB does not take; the sentence is DuckDB's
     ├── WaitTimeoutError            `wait(timeout=...)` ran out (also a TimeoutError)
     └── HubError
         ├── HubInUseError           another process owns the file
@@ -27,8 +28,11 @@ The facts of an error are attributes; its sentence is made in ``__str__``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import linecache
+import re
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dfnb.records.failure import FailureDetails
@@ -36,6 +40,66 @@ if TYPE_CHECKING:
 
 class DfnbError(Exception):
     """Base of every error dfnb raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the lines of the user's own code that led here, then one sentence."""
+        frames = list(_user_frames(self.__traceback__))
+        return [*self._recorded_lines(frames), *_frame_lines(frames), f"{type(self).__name__}: {self}"]
+
+    def _recorded_lines(self, frames: list[tuple[FrameType, int]]) -> list[str]:
+        """The traceback that was written down when the failure happened, if this error tells of one."""
+        details: FailureDetails | None = getattr(self, "details", None)
+        namer = next(filter(None, (_cell_namer(frame) for frame, _ in frames)), None)
+        return _failure_lines(details, namer) if details is not None else []
+
+
+_NOT_THE_USERS = frozenset({"dfnb", "IPython"})
+_MAGIC_CALL = "get_ipython().run_"
+_FILE = re.compile(r'File "(?P<file>[^"]+)"')
+_UNDERLINE = re.compile(r"\n[ ^~]+(?=\n|$)")
+
+CellNamer = Callable[[str], "tuple[str, str] | None"]
+
+
+def _user_frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while trace is not None:
+        frame = trace.tb_frame
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _NOT_THE_USERS:
+            yield frame, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _frame_lines(frames: Iterable[tuple[FrameType, int]]) -> list[str]:
+    lines = []
+    for frame, number in frames:
+        code = frame.f_code
+        source = linecache.getline(code.co_filename, number, frame.f_globals).strip()
+        if source.startswith(_MAGIC_CALL):  # the magic's own line: what the user typed says more than what it became
+            continue
+        within = "" if code.co_name == "<module>" else f", in {code.co_name}"
+        lines.append(f"{_place(code.co_filename, _cell_namer(frame))}, line {number}{within}\n    {source}")
+    return lines
+
+
+def _cell_namer(frame: FrameType) -> CellNamer | None:
+    """What turns the file name of a cell into "Cell In[3]": the shell that a cell's own namespace knows."""
+    shell: Any = frame.f_globals.get("get_ipython")
+    namer: CellNamer | None = getattr(getattr(shell() if callable(shell) else None, "compile", None), "format_code_name", None)
+    return namer
+
+
+def _place(file: str, namer: CellNamer | None) -> str:
+    cell = namer(file) if namer is not None else None
+    return " ".join(cell) if cell is not None else f'File "{file}"'
+
+
+def _failure_lines(details: FailureDetails, namer: CellNamer | None) -> list[str]:
+    """A recorded failure and its causes, the first cause first, as Python prints a chain."""
+    inner = _failure_lines(details.inner_failure, namer) if details.inner_failure is not None else []
+    if not details.stack_trace:
+        return inner
+    trace = _FILE.sub(lambda match: _place(match["file"], namer), _UNDERLINE.sub("", details.stack_trace))
+    return [*inner, f"{trace}\n{details.summary}\n"]
 
 
 class DefinitionError(DfnbError):
@@ -197,6 +261,10 @@ class WaitTimeoutError(DfnbError, TimeoutError):
     def __str__(self) -> str:
         why = f"; it is {self.waiting_for}" if self.waiting_for else ""
         return f"instance {self.instance_id!r} has not ended after {self.seconds:g} s{why}. It goes on in the background"
+
+
+class QueryError(DfnbError, ValueError):
+    """A statement given to ``sql()`` is none that reads, or DuckDB refuses it."""
 
 
 class HubError(DfnbError):

@@ -157,8 +157,15 @@ class ActivityRunner:
         self._outbox.flush()
         self._timers.close()
         self._loop.close(deadline - time.monotonic())
-        if all_ended:  # else what still runs would print over the cells
+        if all_ended:
             capture.uninstall()
+        else:
+            threading.Thread(target=self._outlive, name="dfnb-afterwards", daemon=True).start()
+
+    def _outlive(self) -> None:
+        """What runs on after `close` must not print over the cells: its output stays captured until it ends."""
+        self._pool.join()
+        capture.uninstall()
 
     # ---- keeping count
 

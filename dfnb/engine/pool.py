@@ -6,6 +6,7 @@ import enum
 import itertools
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
@@ -85,6 +86,7 @@ class WorkerPool(Generic[T]):
         self._away: deque[tuple[int, T]] = deque()
         self._active = 0  # slots in use
         self._threads = 0
+        self._members: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._idle = 0
         self._calls = 0  # idle threads that were called and have not come yet
         self._starting = 0
@@ -132,6 +134,11 @@ class WorkerPool(Generic[T]):
             self._here.clear()
             self._away.clear()
             self._changed.notify_all()
+
+    def join(self) -> None:
+        """Wait for the threads to end, however long their items take. Call `close` first."""
+        for thread in list(self._members):
+            thread.join()
 
     # ---- giving slots away
 
@@ -182,7 +189,9 @@ class WorkerPool(Generic[T]):
 
     def _start_thread(self) -> None:
         try:
-            threading.Thread(target=self._work, name="dfnb-activity", daemon=True).start()
+            thread = threading.Thread(target=self._work, name="dfnb-activity", daemon=True)
+            thread.start()
+            self._members.add(thread)
         except RuntimeError:  # the system gives no more threads: those we have go on
             with self._lock:
                 self._threads -= 1

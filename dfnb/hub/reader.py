@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import msgspec
 
+from dfnb.errors import QueryError
 from dfnb.hub.protocol import InstanceQuery
 from dfnb.hub.recovery import record_of
 from dfnb.hub.sql import placeholders, query
@@ -88,8 +89,11 @@ def children(connection: duckdb.DuckDBPyConnection, instance_id: str) -> list[In
 
 
 def relation(connection: duckdb.DuckDBPyConnection, statement: str, params: Sequence[Any] | None) -> duckdb.DuckDBPyRelation:
-    """The statement as a relation. ValueError for anything but one statement that reads."""
-    parsed = connection.extract_statements(statement)
-    if len(parsed) != 1 or parsed[0].type not in _READING:
-        raise ValueError("sql() takes one statement that reads, such as SELECT; the hub is written by its engine only")
-    return connection.sql(statement, params=list(params) if params is not None else None)
+    """The statement as a relation. QueryError for anything but one statement that reads."""
+    try:
+        parsed = connection.extract_statements(statement)
+        if len(parsed) != 1 or parsed[0].type not in _READING:
+            raise QueryError("sql() takes one statement that reads, such as SELECT; the hub is written by its engine only")
+        return connection.sql(statement, params=list(params) if params is not None else None)
+    except duckdb.Error as error:
+        raise QueryError(str(error).strip()) from None
