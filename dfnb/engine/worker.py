@@ -52,6 +52,8 @@ class Worker:
         except BaseException as error:
             self.failure = error
             logger.critical("dfnb: the engine has stopped; what was acknowledged is on disk", exc_info=True)
+        finally:
+            self._engine.let_go()
 
     def _wait(self) -> bool:
         with self._hub.changed:

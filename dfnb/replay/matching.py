@@ -47,40 +47,60 @@ def is_rewind(row: Recorded) -> bool:
 
 
 def compare(
-    asked: Sequence[HistoryEvent], recorded: Sequence[Recorded], numbers: dict[int, int], after: int, *, loose: bool
-) -> tuple[list[HistoryEvent], list[str]]:
-    """Hold what the code asked for in a turn against what the history has of it.
+    asked: Sequence[HistoryEvent], recorded: Sequence[Recorded], numbers: dict[int, int], after: int
+) -> list[str]:
+    """Hold what the code asked for in a turn against what the history has of it; NonDeterminismError where they differ.
 
-    With `loose`, for turns before a rewind, what the code asks beyond the history is handed back: the history has it later, or
-    not yet. Without, it raises NonDeterminismError. The second list warns of inputs that differ.
+    Returns a warning for each input that differs.
+    """
+    warnings: list[str] = []
+    wanted = [event for event in asked if isinstance(event, COMPARED)]
+    for event, row in zip(wanted, recorded, strict=False):
+        if not _agree(event, row.event):
+            raise NonDeterminismError(numbers[id(row)], describe(row.event), describe(event))
+        warnings += _input_warning(event, row.event, numbers[id(row)])
+    if len(recorded) > len(wanted):
+        row = recorded[len(wanted)]
+        raise NonDeterminismError(numbers[id(row)], describe(row.event), "nothing more in that turn")
+    if len(wanted) > len(recorded):
+        raise NonDeterminismError(after, "nothing more in that turn", describe(wanted[len(recorded)]))
+    return warnings
+
+
+def compare_before_rewind(
+    asked: Sequence[HistoryEvent], recorded: Sequence[Recorded]
+) -> tuple[list[HistoryEvent], frozenset[int]]:
+    """The same for a turn that a rewind has reached into: what it undid may have led the code another way.
+
+    Returns what the code asks beyond the history, which has it later or not yet, and the tasks that only the history has: they
+    followed from what was undone, and are undone with it.
     """
     left: list[HistoryEvent] = []
-    warnings: list[str] = []
     position = 0
+    undone: set[int] = set()
     for event in asked:
-        row = recorded[position] if position < len(recorded) else None
         if not isinstance(event, COMPARED):
             if isinstance(event, TimerCanceled) and any(getattr(other, "task", None) == event.task for other in left):
                 left.append(event)
-        elif row is not None and _agree(event, row.event):
-            warnings += _input_warning(event, row.event, numbers[id(row)])
-            position += 1
-        elif loose:
+            continue
+        found = next((i for i in range(position, len(recorded)) if _agree(event, recorded[i].event)), None)
+        if found is None:
             left.append(event)
         else:
-            has = describe(row.event) if row is not None else "nothing more in that turn"
-            raise NonDeterminismError(numbers[id(row)] if row is not None else after, has, describe(event))
-    if position < len(recorded):
-        row = recorded[position]
-        raise NonDeterminismError(numbers[id(row)], describe(row.event), "nothing more in that turn")
-    return left, warnings
+            undone |= _tasks(recorded[position:found])
+            position = found + 1
+    return left, frozenset(undone | _tasks(recorded[position:]))
+
+
+def _tasks(rows: Sequence[Recorded]) -> set[int]:
+    return {row.event.task for row in rows if not isinstance(row.event, ExecutionCompleted)}  # type: ignore[attr-defined]
 
 
 def _agree(asked: HistoryEvent, recorded: HistoryEvent) -> bool:
     if type(asked) is not type(recorded):
         return False
-    if isinstance(asked, ExecutionCompleted):
-        return True
+    if isinstance(asked, ExecutionCompleted) and isinstance(recorded, ExecutionCompleted):
+        return asked.status == recorded.status
     if isinstance(asked, TimerCreated) and isinstance(recorded, TimerCreated):
         return asked.task == recorded.task and asked.retry == recorded.retry
     return (asked.task, asked.name) == (recorded.task, recorded.name)  # type: ignore[attr-defined]

@@ -43,10 +43,9 @@ from dfnb.records.instance import Wait
 from dfnb.records.retry import RetryPolicy
 from dfnb.replay.context import DurableOrchestrationContext, to_datetime
 from dfnb.replay.events import HistoryEventView, view
-from dfnb.replay.matching import COMPARED, OUTPUTS, compare, is_rewind, turns
+from dfnb.replay.matching import COMPARED, OUTPUTS, compare, compare_before_rewind, is_rewind, turns
 from dfnb.replay.rewind import effective, failed_turn
 from dfnb.replay.tasks import ActivityTask, ExternalEventTask, SubOrchestrationTask, Task, TimerTask
-
 
 _CLEAN_UP_YIELDS = 100
 
@@ -94,6 +93,7 @@ class OrchestrationReplay:
         self._keep_events = True
         self._thrown: dict[int, Task] = {}
         self._warnings: list[str] = []
+        self._undone: frozenset[int] = frozenset()
 
     # the two entries
 
@@ -117,7 +117,8 @@ class OrchestrationReplay:
         """
         rows = list(history)
         numbers = {id(row): number for number, row in enumerate(rows, 1)}
-        groups = list(turns(effective(rows)))
+        groups = list(turns(rows))
+        kept = {id(row) for row in effective(rows)}
         anew = failed_turn(rows)
         last = max((i for i, group in enumerate(groups) if any(map(is_rewind, group))), default=-1)
         loose_until = last if anew is None else len(groups)
@@ -125,7 +126,9 @@ class OrchestrationReplay:
         try:
             for index, group in enumerate(groups):
                 self.replaying = anew is None or group[-1].turn < anew
-                carried = self._replay_turn(group, carried, numbers, loose=index < loose_until)
+                self._begin(max(row.at for row in group if row.turn))
+                counted = [row for row in group if id(row) in kept]
+                carried = self._replay_turn(counted, carried, numbers, loose=index < loose_until)
         finally:
             self.replaying = False
         self._asked = carried
@@ -136,19 +139,23 @@ class OrchestrationReplay:
         """One recorded turn. Returns what the code asked for that a later rewind has the history record later."""
         outputs = [row for row in rows if isinstance(row.event, OUTPUTS)]
         inputs = [row for row in rows if not isinstance(row.event, OUTPUTS)]
-        self._begin(max(row.at for row in rows if row.turn))
         self._asked = []
         if any(map(is_rewind, rows)):
             self._asked, carried = carried, []
+            self._undone = frozenset()
         self._remember([row.event for row in inputs])
         for row in inputs:
-            self._receive(row.event)
+            if getattr(row.event, "task", None) not in self._undone:
+                self._receive(row.event)
         self._remember([row.event for row in outputs])
-        recorded = [row for row in outputs if isinstance(row.event, COMPARED)]
-        left, warnings = compare(self._asked, recorded, numbers, numbers[id(rows[-1])] + 1, loose=loose)
-        self._warnings += warnings
         if self.replaying:
             self._status = None
+        recorded = [row for row in outputs if isinstance(row.event, COMPARED)]
+        if not loose:
+            self._warnings += compare(self._asked, recorded, numbers, numbers[id(rows[-1])] + 1)
+            return carried
+        left, undone = compare_before_rewind(self._asked, recorded)
+        self._undone |= undone
         return carried + left
 
     def close(self) -> None:

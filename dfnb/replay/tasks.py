@@ -18,6 +18,8 @@ _SHOWN = 3
 
 
 class TaskState(enum.Enum):
+    """Where a task stands; the numbers are Azure's."""
+
     RUNNING = 0
     SUCCEEDED = 1
     FAILED = 2

@@ -1,0 +1,314 @@
+"""For tests of orchestrators, yours and ours: a clock to move by hand, small histories, saved histories, and their replay.
+
+A unit test of an orchestrator is a small history and what the code then waits for or returns::
+
+    history = HistoryBuilder("trip", input=["Oslo"]).scheduled("geocode", "Oslo").completed({"lat": 59.9})
+    assert replay(trip, history).output == ...
+
+A saved history (`save_history`) keeps a promise: `replay` raises NonDeterminismError when changed code no longer agrees with
+what running instances remember.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Generator, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dfnb.client.instance import Instance
+from dfnb.engine.clock import FakeClock
+from dfnb.errors import HubFormatError
+from dfnb.records import payload
+from dfnb.records.failure import FailureDetails
+from dfnb.records.history import (
+    EVENT_TYPES,
+    CustomStatusSet,
+    EventRaised,
+    ExecutionCompleted,
+    ExecutionResumed,
+    ExecutionRewound,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ExecutionTerminated,
+    HistoryEvent,
+    Recorded,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TimerCanceled,
+    TimerCreated,
+    TimerFired,
+)
+from dfnb.records.instance import Wait
+from dfnb.replay.context import to_microseconds
+from dfnb.replay.orchestrator import OrchestrationReplay
+
+__all__ = [
+    "FakeClock",
+    "HistoryBuilder",
+    "ReplayResult",
+    "load_history",
+    "orchestrator_generator_wrapper",
+    "replay",
+    "save_history",
+]
+
+_FORMAT = 1
+_SECOND = 1_000_000
+
+
+class HistoryBuilder:
+    """A history made by hand, one call an event. Each thing that happens begins a turn, a second after the one before.
+
+    What the code asked for (`scheduled`, `timer`, ...) belongs to the turn under way and gets the next task number. Results
+    name their task; by default it is the oldest of that kind without an answer.
+    """
+
+    def __init__(
+        self, name: str, input: Any = None, *, instance_id: str = "test", at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    ) -> None:
+        self._rows: list[Recorded] = []
+        self._turn = 1
+        self._now = to_microseconds(at)
+        self._tasks = 0
+        self._open: dict[str, list[int]] = {}
+        self._names: dict[int, TaskScheduled] = {}
+        self._add(ExecutionStarted(name, instance_id, payload.encode(input)))
+
+    @property
+    def rows(self) -> list[Recorded]:
+        """The events so far."""
+        return list(self._rows)
+
+    def wait(self, span: timedelta | float) -> HistoryBuilder:
+        """Let time pass (a timedelta or seconds) before what happens next."""
+        seconds = span.total_seconds() if isinstance(span, timedelta) else span
+        self._now += round(seconds * _SECOND)
+        return self
+
+    # what the code asked for
+
+    def scheduled(self, name: str, input: Any = None) -> HistoryBuilder:
+        """The code called an activity."""
+        event = TaskScheduled(self._number("activity"), name, payload.encode(input))
+        self._names[event.task] = event
+        return self._add(event)
+
+    def child(self, name: str, input: Any = None, *, instance_id: str | None = None) -> HistoryBuilder:
+        """The code called a sub-orchestrator."""
+        task = self._number("child")
+        return self._add(SubOrchestrationInstanceCreated(task, name, instance_id or f"test:{task}", payload.encode(input)))
+
+    def timer(self, span: timedelta | float) -> HistoryBuilder:
+        """The code set a timer, due that long after the present turn (a timedelta or seconds)."""
+        seconds = span.total_seconds() if isinstance(span, timedelta) else span
+        return self._add(TimerCreated(self._number("timer"), self._now + round(seconds * _SECOND)))
+
+    def retry(self, task: int, span: timedelta | float) -> HistoryBuilder:
+        """A failed task waits that long for its next try."""
+        seconds = span.total_seconds() if isinstance(span, timedelta) else span
+        self._open.setdefault("timer", []).append(task)
+        return self._add(TimerCreated(task, self._now + round(seconds * _SECOND), retry=True))
+
+    def scheduled_again(self, task: int) -> HistoryBuilder:
+        """The next try of an activity began."""
+        self._open.setdefault("activity", []).append(task)
+        return self._add(self._names[task])
+
+    def cancelled(self, timer: int | None = None) -> HistoryBuilder:
+        """The code cancelled a timer."""
+        return self._add(TimerCanceled(self._answered("timer", timer)))
+
+    def status(self, value: Any) -> HistoryBuilder:
+        """The code set the custom status."""
+        return self._add(CustomStatusSet(payload.encode(value)))
+
+    def ended(self, output: Any = None, *, status: str = "Completed") -> HistoryBuilder:
+        """The code came to its end."""
+        return self._add(ExecutionCompleted(status, payload.encode(output)))
+
+    def failed_with(self, error: BaseException, *tasks: int) -> HistoryBuilder:
+        """The code came to its end with an exception; `tasks` are those whose failure it was."""
+        return self._add(ExecutionCompleted("Failed", None, FailureDetails.from_exception(error), tasks))
+
+    # what happened to it
+
+    def completed(self, result: Any = None, *, task: int | None = None, same_turn: bool = False) -> HistoryBuilder:
+        """An activity returned."""
+        return self._happened(TaskCompleted(self._answered("activity", task), payload.encode(result)), same_turn)
+
+    def failed(self, error: BaseException, *, task: int | None = None, same_turn: bool = False) -> HistoryBuilder:
+        """An activity raised."""
+        failure = FailureDetails.from_exception(error)
+        return self._happened(TaskFailed(self._answered("activity", task), failure), same_turn)
+
+    def child_completed(self, output: Any = None, *, task: int | None = None, same_turn: bool = False) -> HistoryBuilder:
+        """A sub-orchestration completed."""
+        return self._happened(SubOrchestrationInstanceCompleted(self._answered("child", task), payload.encode(output)), same_turn)
+
+    def child_failed(self, error: BaseException, *, task: int | None = None, same_turn: bool = False) -> HistoryBuilder:
+        """A sub-orchestration failed."""
+        failure = FailureDetails.from_exception(error)
+        return self._happened(SubOrchestrationInstanceFailed(self._answered("child", task), failure), same_turn)
+
+    def fired(self, timer: int | None = None, *, same_turn: bool = False) -> HistoryBuilder:
+        """A timer (or the delay before a retry) was over."""
+        return self._happened(TimerFired(self._answered("timer", timer)), same_turn)
+
+    def raised(self, name: str, data: Any = None, *, same_turn: bool = False) -> HistoryBuilder:
+        """An event was raised."""
+        return self._happened(EventRaised(name, payload.encode(data)), same_turn)
+
+    def suspended(self, *, same_turn: bool = False) -> HistoryBuilder:
+        """The instance was suspended."""
+        return self._happened(ExecutionSuspended(), same_turn)
+
+    def resumed(self, *, same_turn: bool = False) -> HistoryBuilder:
+        """The instance was resumed."""
+        return self._happened(ExecutionResumed(), same_turn)
+
+    def rewound(self, *tasks: int) -> HistoryBuilder:
+        """The failed instance was rewound: those tasks run again."""
+        return self._happened(ExecutionRewound(tasks), same_turn=False)
+
+    def _happened(self, event: HistoryEvent, same_turn: bool) -> HistoryBuilder:
+        if not same_turn:
+            self._turn += 1
+            self._now += _SECOND
+        return self._add(event)
+
+    def _add(self, event: HistoryEvent) -> HistoryBuilder:
+        self._rows.append(Recorded(self._turn, self._now, event))
+        return self
+
+    def _number(self, kind: str) -> int:
+        self._tasks += 1
+        self._open.setdefault(kind, []).append(self._tasks)
+        return self._tasks
+
+    def _answered(self, kind: str, task: int | None) -> int:
+        waiting = self._open.get(kind, [])
+        if task is None:
+            if not waiting:
+                raise ValueError(f"no {kind} is without an answer here; name the task")
+            task = waiting[0]
+        if task in waiting:
+            waiting.remove(task)
+        return task
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """Where the code stands at the end of a history.
+
+    `status` is Running or how the code ended; `output` what it returned, `failure` why it failed; `waits` what it waits for.
+    """
+
+    status: str
+    output: Any = None
+    failure: FailureDetails | None = None
+    waits: tuple[Wait, ...] = ()
+
+
+History = HistoryBuilder | Sequence[Recorded] | str
+
+
+def replay(function: Callable[..., Any], history: History, *, input_type: Any = None) -> ReplayResult:
+    """Run an orchestrator over a history: a builder, recorded events (`instance.history()`), or the text of `save_history`.
+
+    Raises NonDeterminismError, with the event's number, where the code asks for something else than the history has.
+    """
+    result = ReplayResult("Running")
+    for generation, rows in enumerate(_generations(_rows_of(history))):
+        core = OrchestrationReplay(function, generation=generation, input_type=input_type)
+        ended = next((row.turn for row in rows if isinstance(row.event, ExecutionTerminated)), None)
+        try:
+            core.replay(row for row in rows if ended is None or row.turn < ended)
+            result = _result(rows, core.waits())
+        finally:
+            core.close()
+    return result
+
+
+def _rows_of(history: History) -> Sequence[Recorded]:
+    if isinstance(history, str):
+        return load_history(history)
+    return history.rows if isinstance(history, HistoryBuilder) else history
+
+
+def _generations(rows: Iterable[Recorded]) -> list[list[Recorded]]:
+    """The rows by generation. What came late, perhaps for a generation before, took part in none."""
+    found: list[list[Recorded]] = []
+    for row in rows:
+        if isinstance(row.event, ExecutionStarted):
+            found.append([])
+        if found and row.turn >= 0:
+            found[-1].append(row)
+    return found
+
+
+def _result(rows: Sequence[Recorded], waits: tuple[Wait, ...]) -> ReplayResult:
+    rewound = max((i for i, row in enumerate(rows) if isinstance(row.event, ExecutionRewound)), default=-1)
+    for row in rows[rewound + 1 :]:
+        if isinstance(row.event, ExecutionCompleted):
+            return ReplayResult(row.event.status, payload.decode_plain(row.event.result), row.event.failure)
+    return ReplayResult("Running", waits=waits)
+
+
+def save_history(instance: Instance | Sequence[Recorded]) -> str:
+    """The history of an instance as JSON text, to be kept in a file and replayed against later versions of the code."""
+    rows = instance.history() if isinstance(instance, Instance) else instance
+    return json.dumps({"dfnb_history": _FORMAT, "events": [_written(row) for row in rows]}, indent=1, ensure_ascii=False)
+
+
+def load_history(text: str) -> list[Recorded]:
+    """The events in a text that `save_history` made. HubFormatError for any other text."""
+    try:
+        saved = json.loads(text)
+        if saved["dfnb_history"] != _FORMAT:
+            raise HubFormatError("the text", f"it is a history in format {saved['dfnb_history']!r}; known is {_FORMAT}")
+        return [_read(event) for event in saved["events"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise HubFormatError("the text", f"it is not a history saved by dfnb ({type(error).__name__}: {error})") from error
+
+
+_KINDS = {kind.__name__: kind for kind in EVENT_TYPES.values()}
+
+
+def _written(row: Recorded) -> dict[str, Any]:
+    _, task, took, name, data = row.event.columns()
+    facts = {"task": task, "took": took, "name": name, "data": data}
+    return {
+        "turn": row.turn, "at": row.at, "event": row.event.event_type,
+        **{key: value for key, value in facts.items() if value is not None},
+    }
+
+
+def _read(saved: dict[str, Any]) -> Recorded:
+    event = _KINDS[saved["event"]].parse(saved.get("task", 0), saved.get("took"), saved.get("name"), saved.get("data"))
+    return Recorded(saved["turn"], saved["at"], event)
+
+
+def orchestrator_generator_wrapper(generator: Generator[Any, Any, Any]) -> Generator[Any, Any, None]:
+    """Azure's helper for unit tests with a mocked context: yields each task, sends its result back, at last the output.
+
+    A task whose `result` cannot be read, or is an exception while the task has failed, is raised inside the orchestrator.
+    """
+    try:
+        task = next(generator)
+        while True:
+            yield task
+            try:
+                result = task.result
+            except Exception as error:
+                task = generator.throw(error)
+                continue
+            failed = isinstance(result, BaseException) and getattr(task, "is_failed", False) is True
+            task = generator.throw(result) if failed else generator.send(result)
+    except StopIteration as stop:
+        yield stop.value
