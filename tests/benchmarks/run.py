@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))  # so that `python tests/benchmarks/run.py` works from anywhere
 
-from workloads import CASES, WARM_UP, Figures  # noqa: E402
+from tests.benchmarks.workloads import CASES, WARM_UP, Figures  # noqa: E402
 
 
 class Line(NamedTuple):
@@ -79,8 +80,7 @@ _HANGS_AFTER = 120.0
 
 def run_case(case: str, below: Path) -> Figures:
     """One case in a fresh process on a fresh folder."""
-    root = str(HERE.parent.parent)
-    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory(prefix="dfnb-benchmark-", dir=below, ignore_cleanup_errors=True) as folder:
         command = [sys.executable, str(HERE / "workloads.py"), case, folder]
         environment = {**os.environ, "PYTHONPATH": paths}

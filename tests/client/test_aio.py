@@ -146,7 +146,7 @@ def test_purge_one_and_many(client: Client) -> None:
 def test_wait_runs_out_with_a_sentence(client: Client) -> None:
     async def main() -> None:
         await client.start_new("waits", "a")
-        with pytest.raises(dfnb.WaitTimeoutError, match="'a' has not ended after 0.02 s"):
+        with pytest.raises(dfnb.WaitTimeoutError, match=r"'a' has not ended after 0.02 s"):
             await client.wait("a", 0.02)
         await client.raise_event("a", "go", 1)
         assert (await client.wait("a")).output == 1

@@ -114,7 +114,7 @@ def test_waiting_for_a_missing_cell_says_so(app: dfnb.DurableApp, reach: Reach) 
 
     run = client.start("trip", instance_id="a")
     reach("a", lambda status: "cell that defines geocode" in status.waiting_for)
-    with pytest.raises(dfnb.WaitTimeoutError, match="it is waiting for the cell that defines geocode. It goes on"):
+    with pytest.raises(dfnb.WaitTimeoutError, match=r"it is waiting for the cell that defines geocode. It goes on"):
         run.wait(0.01)
     dfnb.activity(name="geocode", registry=registry)(str.upper)
     assert run.result(10) == "OSLO"

@@ -79,7 +79,10 @@ def test_a_completion_absorbs_what_scheduled_it() -> None:
 def test_an_open_task_keeps_its_scheduling_entry() -> None:
     assert shown(TaskScheduled(1, "f", "1"), TaskScheduled(2, "g"), TaskCompleted(2)) == [
         {"EventType": "TaskScheduled", "Name": "f", "ParentTraceContext": None, "Input": "1", "Timestamp": at(0)},
-        {"EventType": "TaskCompleted", "Result": None, "Timestamp": at(2), "ScheduledTime": at(1), "FunctionName": "g", "Input": None},
+        {
+            "EventType": "TaskCompleted", "Result": None, "Timestamp": at(2), "ScheduledTime": at(1), "FunctionName": "g",
+            "Input": None,
+        },
     ]
 
 
