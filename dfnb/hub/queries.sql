@@ -36,12 +36,13 @@ GROUP BY e.instance, e.task HAVING last IN (4, 7, 10)
 
 -- name: open_pending
 WITH turns AS (
-    SELECT e.instance, max(e.turn) AS turn, max(e.pos) FILTER (e.turn > 0) AS pos
+    SELECT e.instance, e.generation, max(e.turn) AS turn, max(e.pos) FILTER (e.turn > 0) AS pos
     FROM event e JOIN instance i ON i.key = e.instance AND i.generation = e.generation
-    WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') GROUP BY e.instance
+    WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') GROUP BY e.instance, e.generation
 )
 SELECT t.instance, t.turn, e.kind, e.task, e.took, e.name, e.data
-FROM turns t LEFT JOIN event e ON e.instance = t.instance AND e.turn = 0 AND e.pos > coalesce(t.pos, -1)
+FROM turns t LEFT JOIN event e
+    ON e.instance = t.instance AND e.generation = t.generation AND e.turn = 0 AND e.pos > coalesce(t.pos, -1)
 ORDER BY t.instance, e.pos
 
 -- name: events_of

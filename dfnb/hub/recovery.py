@@ -109,7 +109,8 @@ def _reopen(
 ) -> None:
     retry = kind == 10 and name == "retry"
     state.open = state.open if state.open is not None else {}
-    state.open[task] = OpenTask("retry" if retry else _OPEN_KINDS[kind], asked or "", data, at, max(1, tries))
+    name = "" if kind == 10 else asked or ""
+    state.open[task] = OpenTask("retry" if retry else _OPEN_KINDS[kind], name, data, at, max(1, tries))
     if retry or tries > 1:
         state.failed_tries = {**(state.failed_tries or {}), task: tries if retry else tries - 1}
 

@@ -234,7 +234,8 @@ class Child:
     """The load in a process of its own."""
 
     def __init__(self, hub: Path, ledger: Path, round: int, seed: int, *flags: str) -> None:
-        command = [sys.executable, "-X", "faulthandler", str(HERE / "load.py"), str(hub), str(ledger), str(round), str(seed), *flags]
+        arguments = [str(hub), str(ledger), str(round), str(seed), *flags]
+        command = [sys.executable, "-X", "faulthandler", str(HERE / "load.py"), *arguments]
         self.errors = ledger.with_suffix(".stderr")
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
