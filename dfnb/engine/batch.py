@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from dfnb.definitions import Definition, Registry
@@ -41,6 +41,9 @@ from dfnb.replay.orchestrator import Decision, OrchestrationReplay
 logger = logging.getLogger("dfnb")
 
 _LOADED_AT_ONCE = 1_000
+_AHEAD_AT_MOST = 250
+_SOON = 200_000
+"""Loads that follow each other within so many microseconds are taken for a wave."""
 
 
 class BatchEngine:
@@ -59,6 +62,9 @@ class BatchEngine:
         self._strict = strict
         self._sticky: OrderedDict[int, OrchestrationReplay] = OrderedDict()
         self._recheck: set[int] = set()
+        self._cold: deque[InstanceState] = deque()
+        self._ahead = 0
+        self._loaded_at = 0
         self._calls: list[ActivityCall] = []
         self._cancelled: list[tuple[int, int]] = []
 
@@ -78,6 +84,7 @@ class BatchEngine:
 
     def dispatch_recovered(self) -> None:
         """Start again every activity that was asked for and has no result."""
+        self._cold.extend(state for state in self._hub.open_states() if state.turn > 0)
         self._activities.submit(
             [
                 ActivityCall(state.key, state.id, state.generation, task, entry.name, entry.data, entry.attempt)
@@ -153,8 +160,26 @@ class BatchEngine:
         self._commit()  # only what is on disk can be read back
         room = min(_LOADED_AT_ONCE, self._sticky_limit)
         states = {state.key: state for state, _ in items[:room]}
+        states |= {state.key: state for state in self._read_ahead(room - len(states)) if state.key not in states}
         for key, history in self._hub.histories(list(states.values())).items():
             self._replay(states[key], history)
+
+    def _read_ahead(self, room: int) -> list[InstanceState]:
+        """More instances to load with those asked for, twice as many each time: after a restart one query then serves many."""
+        now = self._clock.now()
+        self._ahead = min(2 * self._ahead + 4, _AHEAD_AT_MOST) if now - self._loaded_at < _SOON else 0
+        self._loaded_at = now
+        found: list[InstanceState] = []
+        while self._cold and len(found) < min(self._ahead, room, self._sticky_limit - len(self._sticky)):
+            state = self._cold.popleft()
+            if self._is_worth_loading(state):
+                found.append(state)
+        return found
+
+    def _is_worth_loading(self, state: InstanceState) -> bool:
+        if state.key in self._sticky or state.is_terminal or state.held is not None or state.turn == 0:
+            return False
+        return self._registry.get("orchestrator", state.name) is not None
 
     def _replay(self, state: InstanceState, history: Sequence[Recorded]) -> None:
         definition = self._registry.get("orchestrator", state.name)

@@ -30,11 +30,19 @@ Row = tuple[Any, ...]
 
 _RETRY_SECONDS = 1.0
 _IDLE_SECONDS = 0.3
-"""After so long without a batch the derived rows are flushed; under load they are flushed as often."""
+"""After so long without a batch the derived rows are flushed."""
+_BUSY_SECONDS = 2.0
+"""Under load they are flushed as often: what a crash leaves to be derived again are the events of so long."""
 _RELAXED_SECONDS = 0.01
 _READERS_SECONDS = 0.01
 _PATIENCE_SECONDS = 5.0
 """How long a compaction waits for running queries before it interrupts them."""
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    # DuckDB hands even a lone insert to a second thread where there is one, and a commit is a third slower for it
+    "threads": 1,
+    # of a new file: with the usual 256 KiB a small hub would be mostly empty blocks
+    "default_block_size": 65_536,
+}
 _GROUP_ROWS = 4_000
 _BACKLOG_ROWS = 8_000
 _CHECKPOINT_ROWS = 500
@@ -165,7 +173,7 @@ class Journal:
                 idle = not batches and not jobs
                 if idle and self._stopping:
                     break
-                if idle or time.monotonic() - self._flushed_at > _IDLE_SECONDS:
+                if idle or time.monotonic() - self._flushed_at > _BUSY_SECONDS:
                     self._settle(idle)
             if not self._abandoned:
                 self._settle(True)
@@ -326,8 +334,11 @@ class Journal:
     # the connection
 
     def _connect(self, now: int) -> None:
-        version = _look(self.path)
-        self._database = _open_private(self.path)
+        try:
+            version = _look(self.path)
+            self._database = _open_private(self.path)
+        except OSError as error:
+            raise HubFormatError(self.path, _first_line(error)) from error
         try:
             migrate(self._database, version, now)
             self._prepare()
@@ -448,11 +459,10 @@ def _open_private(path: str) -> duckdb.DuckDBPyConnection:
     file = Path(path)
     if path != ":memory:" and file.exists() and file.stat().st_size == 0:
         file.unlink()  # what a crash at the very first moment leaves; DuckDB would not take it for a new file
-    if path != ":memory:":
-        _remains(path)
     connection = _open(path, read_only=False)
     if path != ":memory:":
         _keep_private(file)
+        _remains(path)
     return connection
 
 
@@ -463,8 +473,7 @@ def _keep_private(file: Path) -> None:
 
 def _open(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
-        # one thread: DuckDB hands even a lone insert to a second one where there is one, and a commit is a third slower for it
-        return duckdb.connect(path, read_only=read_only, config={"threads": 1})
+        return duckdb.connect(path, read_only=read_only, config=_SETTINGS)
     except duckdb.Error as error:
         text = str(error)
         if "different configuration" in text:

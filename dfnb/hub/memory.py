@@ -319,6 +319,8 @@ class TaskHub:
         """A future of the instance's end. Raises InstanceNotFoundError."""
         future: Future[Ended] = Future()
         with self.changed:
+            if self._closed:
+                raise HubClosedError
             state = self._by_id.get(instance_id)
             if state is not None:
                 state.waiters = [*(state.waiters or ()), future]
