@@ -11,7 +11,7 @@ import pytest
 
 from dfnb.hub.memory import TaskHub
 from dfnb.hub.protocol import StartRequest
-from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HistoryEvent, Recorded
+from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HistoryEvent, OrchestratorStarted, Recorded
 
 
 class Hand:
@@ -36,7 +36,8 @@ class Hand:
             first = bool(inputs) and isinstance(inputs[0], ExecutionStarted)
             state.pending = None
             turn = 1 if first else state.turn + 1
-            self.hub.record(state, [(message.event, message.at) for message in messages], turn)
+            rows = [(message.event, message.at) for message in messages] or [(OrchestratorStarted(), self.now())]
+            self.hub.record(state, rows, turn)
             if only in (None, state.id):
                 self.hub.record(state, [(event, self.now()) for event in outputs], turn)
             self.hub.finish_turn(state, (), messages)
