@@ -169,10 +169,11 @@ def keep(sink: Sink) -> None:
     _sink.set(sink)
 
 
+_REPLACEABLE = frozenset({"write", "writelines", "flush"})
+
+
 class _Proxy:
     """Stands in for a standard stream and looks, at each write, whose context is writing."""
-
-    __slots__ = ("_name", "_real")
 
     _name: str
     _real: Any
@@ -202,10 +203,16 @@ class _Proxy:
         return getattr(self._real, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._real, name, value)
+        if name in _REPLACEABLE:  # IPython wraps `write` for the time of a cell: handed on, its wrapper would call itself
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._real, name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self._real, name)
+        if name in self.__dict__:
+            object.__delattr__(self, name)
+        else:
+            delattr(self._real, name)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._real)

@@ -269,3 +269,21 @@ def test_what_comes_after_the_lines_were_taken_is_dropped():
     assert shown(mine) == [("stdout", "in time")]
     mine.write("stdout", "too late\n")
     assert shown(mine) == [("stdout", "in time")]
+
+
+def test_a_write_wrapped_for_a_while_does_not_call_itself():
+    """IPython does this around every cell."""
+    with installed() as (out, _):
+        stream = sys.stdout
+        before = stream.write
+        seen = []
+
+        def wrapper(text: str) -> int:
+            seen.append(text)
+            return before(text)
+
+        stream.write = wrapper  # type: ignore[method-assign]
+        print("within", end=" ")
+        stream.write = before  # type: ignore[method-assign]
+        print("after", end="")
+        assert (seen, out.getvalue()) == (["within", " "], "within after")

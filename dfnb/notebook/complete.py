@@ -1,0 +1,117 @@
+"""TAB completion behind our magics: commands, instance ids, orchestrators, events, options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+
+from dfnb import app as apps
+from dfnb.client.instance import Instance
+from dfnb.definitions import DEFAULT
+from dfnb.errors import DfnbError
+from dfnb.notebook.commands import COMMANDS
+from dfnb.records.instance import OrchestrationRuntimeStatus
+
+Shell = Any
+
+_IDS_OFFERED = 50
+_LINE = re.compile(r"(?:^|=)\s*%dfnb\s(?P<line>.*)$")
+_CELL = re.compile(r"^\s*%%(?P<kind>orchestrator|activity)\s(?P<line>.*)$")
+_CELL_OPTIONS = {"orchestrator": ["--name"], "activity": ["--name", "--timeout", "--executor"]}
+_TAKES_INSTANCE = frozenset({"wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "history"})
+
+
+def register(shell: Shell) -> Callable[[], None]:
+    """Add our matcher to the shell's completer; returns what takes it away."""
+
+    @context_matcher()
+    def dfnb_matcher(context: CompletionContext) -> SimpleMatcherResult:
+        offers = candidates(context.text_until_cursor, shell.user_ns)
+        if offers is None:
+            return SimpleMatcherResult(completions=[], suppress=False)
+        variables = all(kind == "variable" for _, kind in offers)  # they may stand within brackets
+        fragment = re.search(r"\w*$" if variables else r"\S*$", context.text_until_cursor)
+        typed = fragment[0] if fragment is not None else ""
+        fitting = [SimpleCompletion(text, type=kind) for text, kind in offers if text.startswith(typed)]
+        return SimpleMatcherResult(completions=fitting, suppress=True, matched_fragment=typed)
+
+    matchers = shell.Completer.custom_matchers
+    matchers.append(dfnb_matcher)
+    return lambda: matchers.remove(dfnb_matcher) if dfnb_matcher in matchers else None
+
+
+def candidates(typed: str, user_ns: Mapping[str, Any]) -> list[tuple[str, str]] | None:
+    """What may stand at the end of the line, each with its kind; None when the line is not ours or is the user's own Python."""
+    cell = _CELL.search(typed)
+    if cell is not None:
+        return _cell_arguments(cell["kind"], cell["line"].split(" "), user_ns)
+    line = _LINE.search(typed)
+    if line is None:
+        return None
+    words = line["line"].split(" ")
+    if len(words) == 1:
+        return _as("command", COMMANDS)
+    try:
+        return _command_arguments(words[0], words[1:], user_ns)
+    except DfnbError:
+        return []  # no hub is open, so that there is nothing to offer
+
+
+def _as(kind: str, texts: Iterable[str]) -> list[tuple[str, str]]:
+    return [(text, kind) for text in texts]
+
+
+def _cell_arguments(kind: str, words: list[str], user_ns: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if len(words) > 1 and words[-2] == "--executor":
+        executors = [name for name, value in user_ns.items() if callable(getattr(value, "submit", None)) and name[0] != "_"]
+        return _as("variable", executors)
+    if len(words) > 1 and words[-2] == "--name":
+        return _as("function", DEFAULT.names(kind))
+    return _as("param", _CELL_OPTIONS[kind])
+
+
+def _command_arguments(name: str, words: list[str], user_ns: Mapping[str, Any]) -> list[tuple[str, str]] | None:
+    command = COMMANDS.get(name)
+    if command is None:
+        return []
+    before = words[-2] if len(words) > 1 else ""
+    if before.startswith("--") and before[2:] in command.options:
+        return _option_values(before[2:])
+    if words[-1].startswith("--"):
+        return _as("param", [f"--{option}" for option in (*command.options, *command.flags)])
+    if len(words) == 1:
+        return _first_argument(name, user_ns)
+    if name == "raise" and len(words) == 2:
+        return _as("event", _events_waited_for(words[0], user_ns))
+    if name in ("start", "raise"):
+        return _as("variable", [known for known in user_ns if not known.startswith("_")])
+    return _as("param", [f"--{option}" for option in (*command.options, *command.flags)])
+
+
+def _option_values(option: str) -> list[tuple[str, str]] | None:
+    if option == "status":
+        return _as("status", [status.value for status in OrchestrationRuntimeStatus])
+    if option == "durability":
+        return _as("level", ["durable", "relaxed", "memory"])
+    return _as("function", DEFAULT.names("orchestrator")) if option == "name" else None
+
+
+def _first_argument(name: str, user_ns: Mapping[str, Any]) -> list[tuple[str, str]] | None:
+    if name == "start":
+        return _as("function", apps.current().registry.names("orchestrator"))
+    if name == "help":
+        return _as("command", COMMANDS)
+    if name in _TAKES_INSTANCE:
+        held = [known for known, value in user_ns.items() if isinstance(value, Instance) and known[0] != "_"]
+        page = apps.current().client.instances(limit=_IDS_OFFERED)
+        return [*_as("instance", held), *_as("id", [str(status.instance_id) for status in page])]
+    return _as("param", [f"--{flag}" for flag in (*COMMANDS[name].options, *COMMANDS[name].flags)]) if name != "open" else None
+
+
+def _events_waited_for(word: str, user_ns: Mapping[str, Any]) -> list[str]:
+    held = user_ns.get(word)
+    record = apps.current().client.record(held.id if isinstance(held, Instance) else word)
+    return [wait.name for wait in record.waits if wait.kind == "event"]

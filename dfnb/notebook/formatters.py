@@ -1,0 +1,154 @@
+"""How IPython shows our values: live in a notebook, as text in a terminal. The values themselves know nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from dfnb import app as apps
+from dfnb.client.instance import Instance
+from dfnb.client.status import DurableOrchestrationStatus, InstancePage
+from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.definitions import Definition
+from dfnb.notebook import display, live
+from dfnb.notebook.snapshot import InstanceTracker, Picture, TableTracker, Tracker, event_line, picture_of_status
+from dfnb.records.history import Recorded
+
+Shell = Any
+
+_TITLES = ("time", "turn", "event", "task", "name")
+
+
+class HistoryTable(list[Recorded]):
+    """Events that show as a table."""
+
+    def lines(self) -> list[tuple[str, ...]]:
+        names: dict[int, str] = {}
+        return [_history_line(row, names) for row in self]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(display.columns(_TITLES, self.lines()))
+
+    def _repr_html_(self) -> str:
+        return display.lines_table_html(_TITLES, self.lines())
+
+
+def _history_line(row: Recorded, names: dict[int, str]) -> tuple[str, ...]:
+    task = getattr(row.event, "task", None)
+    name = getattr(row.event, "name", None)
+    if task is not None and name:
+        names[task] = str(name)
+    event = event_line(row.at, row.event, names.get(task, "") if task is not None else "")
+    words = display.event_text({**event, "kind": ""})
+    return display.clock(event["at"]), str(row.turn or ""), event["kind"], "" if task is None else str(task), words
+
+
+class InstancesTable:
+    """A table of instances that stays up to date where it is displayed."""
+
+    def __init__(self, client: DurableOrchestrationClient, ids: Sequence[str] | None = None, **question: Any) -> None:
+        self._client = client
+        self._ids = ids
+        self._question = question
+
+    def tracker(self) -> TableTracker:
+        return TableTracker(self._client, self._ids, **self._question)
+
+
+def instances_table(
+    instances: Iterable[Instance] | None = None, *, runtime_status: Any = None, name: str | None = None,
+    prefix: str | None = None, limit: int = 50,
+) -> InstancesTable:
+    """A live table of the given instances, or of the newest ones of the current hub that fit."""
+    if instances is not None:
+        given = list(instances)
+        client = given[0].client if given else apps.current().client
+        return InstancesTable(client, [instance.id for instance in given])
+    question = {"runtime_status": runtime_status, "name": name, "instance_id_prefix": prefix, "limit": limit}
+    return InstancesTable(apps.current().client, **question)
+
+
+# ---- from values to pictures
+
+
+def _instance_tracker(instance: Instance) -> Tracker:
+    return InstanceTracker(instance.client, instance.id, instance.name)
+
+
+def _list_tracker(values: list[Any]) -> Tracker:
+    """A list of nothing but instances of one hub is a table; any other list is none of our business."""
+    if not values or not all(isinstance(value, Instance) for value in values):
+        raise NotImplementedError
+    if any(value.client is not values[0].client for value in values):
+        raise NotImplementedError
+    return TableTracker(values[0].client, [value.id for value in values])
+
+
+def _seen(tracker: Tracker) -> Picture:
+    tracker.look()
+    return tracker.full()
+
+
+def _statuses_picture(statuses: Sequence[DurableOrchestrationStatus]) -> Picture:
+    rows = {str(at): picture_of_status(status) for at, status in enumerate(statuses)}
+    more = int(isinstance(statuses, InstancePage) and statuses.continuation_token is not None)
+    return {"kind": "table", "order": list(rows), "rows": rows, "more": more, "note": ""}
+
+
+def _list_html(values: list[Any]) -> str:
+    """HTML for a list of statuses or of recorded events."""
+    if values and all(isinstance(value, DurableOrchestrationStatus) for value in values):
+        return display.table_html(_statuses_picture(values))
+    if values and all(isinstance(value, Recorded) for value in values):
+        return HistoryTable(values)._repr_html_()
+    raise NotImplementedError
+
+
+# ---- registering
+
+
+def register(shell: Shell) -> Callable[[], None]:
+    """Teach the shell our types; returns what makes it forget them."""
+    formatters = shell.display_formatter.formatters
+    undo: list[Callable[[], None]] = []
+
+    def teach(formatter: Any, kind: type, show: Callable[..., Any]) -> None:
+        before = formatter.type_printers.get(kind)
+        formatter.for_type(kind, show)
+        undo.append(lambda: _put_back(formatter, kind, before))
+
+    texts: list[tuple[type, Callable[[Any], str]]] = [
+        (Instance, lambda value: display.instance_text(_seen(_instance_tracker(value)))),
+        (InstancesTable, lambda value: display.table_text(_seen(value.tracker()))),
+        (InstancePage, lambda value: display.table_text(_statuses_picture(value))),
+        (Definition, lambda value: f"<{value.kind} {value.name} ({value.fingerprint})>"),
+    ]
+    for kind, text in texts:
+        teach(formatters["text/plain"], kind, _printer(text))
+    html = formatters["text/html"]
+    teach(html, DurableOrchestrationStatus, lambda value: display.instance_html(picture_of_status(value)))
+    teach(html, InstancePage, lambda value: display.table_html(_statuses_picture(value)))
+    teach(html, Definition, lambda value: display.definition_html(value.kind, value.name, value.fingerprint, value.source))
+    teach(html, list, _list_html)
+    if getattr(shell, "kernel", None) is not None:
+        own = shell.display_formatter.ipython_display_formatter
+        teach(own, Instance, lambda value: live.show(_instance_tracker(value)))
+        teach(own, InstancesTable, lambda value: live.show(value.tracker()))
+        teach(own, list, lambda value: live.show(_list_tracker(value)))
+
+    def forget() -> None:
+        for step in reversed(undo):
+            step()
+
+    return forget
+
+
+def _printer(text: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:
+    return lambda value, printer, cycle: printer.text(text(value))
+
+
+def _put_back(formatter: Any, kind: type, before: Any) -> None:
+    if before is not None:
+        formatter.for_type(kind, before)
+    else:
+        formatter.type_printers.pop(kind, None)

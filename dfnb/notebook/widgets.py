@@ -1,0 +1,37 @@
+"""The live view as a widget: one anywidget with the snapshot, told of changes by custom messages.
+
+Imported at the first live view only: ipywidgets and anywidget cost some 50 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import traitlets
+
+from dfnb.notebook.display import static_text
+from dfnb.notebook.snapshot import Picture
+
+
+def _current(_: object, widget: StatusWidget) -> Picture:
+    return widget.current()
+
+
+class StatusWidget(anywidget.AnyWidget):
+    """Shows what `current` gives. Its state is asked for, never pushed: a page that is reloaded gets the newest."""
+
+    _esm = static_text("view.js")
+    _css = static_text("view.css")
+    snapshot = traitlets.Any().tag(sync=True, to_json=_current)
+
+    def __init__(self, current: Callable[[], Picture], on_seen: Callable[[int], None]) -> None:
+        self.current = current
+        super().__init__()
+        self.on_msg(lambda widget, content, buffers: on_seen(int(content.get("seen", -1))))
+
+    def mime(self) -> dict[str, Any]:
+        """The part of a display bundle that a front end with widgets shows."""
+        shown = self._repr_mimebundle_()
+        return {name: value for name, value in shown[0].items() if name.startswith("application/")} if shown else {}

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+from IPython.core.error import UsageError
+
+import dfnb
+from dfnb.client.status import InstancePage
+from dfnb.notebook import commands
+
+
+def test_start_returns_the_instance(echo, shell):
+    echo('run = %dfnb start say "hello" --id greeting')
+    assert shell.user_ns["run"].id == "greeting"
+    assert shell.user_ns["run"].result(5) == "hello"
+
+
+def test_start_takes_variables_and_expressions(echo, shell):
+    echo("word = 'hi'")
+    for text in ("$word", "{word}", "word", "word.lower()"):
+        echo(f"run = %dfnb start say {text}")
+        assert shell.user_ns["run"].result(5) == "hi"
+
+
+def test_start_at_a_time_waits_for_it(echo, shell):
+    echo("run = %dfnb start say 1 --at +1h")
+    assert "waiting for its start time" in shell.user_ns["run"].status().waiting_for
+
+
+def test_wait_and_raise_know_ids_by_their_beginning_and_by_variables(echo, shell):
+    echo("run = %dfnb start ask --id question-1")
+    assert echo("%dfnb raise que answer {'n': 42}").text == "event answer was raised to question-1\n"
+    assert echo("%dfnb wait run --timeout 5").value.output == {"n": 42}
+    assert echo("%dfnb wait question-1").value.output == {"n": 42}
+
+
+def test_an_id_that_several_instances_share_the_beginning_of_is_not_guessed(echo):
+    dfnb.start("ask", instance_id="q1")
+    dfnb.start("ask", instance_id="q12")
+    assert "several instances" in echo("%dfnb terminate q").text
+    assert echo("%dfnb terminate q1 no longer needed").error is None
+    assert dfnb.instance("q1").wait(5).output == "no longer needed"
+    assert dfnb.instance("q12").status().runtime_status.value == "Running"
+
+
+def test_wait_runs_out_in_a_sentence(echo):
+    dfnb.start("ask", instance_id="q1")
+    cell = echo("%dfnb wait q1 --timeout 0.05")
+    assert isinstance(cell.error, dfnb.WaitTimeoutError)
+    assert cell.text.startswith("WaitTimeoutError: instance 'q1' has not ended after 0.05 s; it is waiting for event answer")
+    assert cell.text.count("\n") == 1
+
+
+def test_suspend_resume_restart_rewind_and_purge(echo):
+    dfnb.start("ask", instance_id="q1")
+    assert echo("%dfnb suspend q1").text == "instance q1 is suspended\n"
+    assert "resume it first" in echo("%dfnb suspend q1").text
+    assert echo("%dfnb resume q1").text == "instance q1 goes on\n"
+    again = echo("%dfnb restart q1").value
+    assert again.id != "q1"
+    assert "cannot purge instance 'q1' while it is Running" in echo("%dfnb purge q1").text
+    assert "only a failed instance can be rewound" in echo("%dfnb rewind q1").text
+    again.terminate()
+    again.wait(5)
+    assert echo("%dfnb purge --all-ended").text == "1 instance purged\n"
+    assert echo("%dfnb purge q1 --force").text == "1 instance purged\n"
+
+
+def test_rewind_runs_what_failed_again(echo):
+    echo("%%activity\ndef echo(word):\n    raise ValueError('not yet')")
+    run = dfnb.start("say", "x", instance_id="s1")
+    assert run.wait(5).runtime_status.value == "Failed"
+    echo("%%activity\ndef echo(word):\n    return word")
+    assert echo("%dfnb rewind s1").text == "the failed tasks of instance s1 run again\n"
+    assert run.result(5) == "x"
+
+
+def test_list_filters_and_shows_a_table(echo):
+    dfnb.start("say", "x", instance_id="a1").wait(5)
+    dfnb.start("ask", instance_id="b1")
+    page = echo("%dfnb list").value
+    assert isinstance(page, InstancePage)
+    assert {status.instance_id for status in page} == {"a1", "b1"}
+    assert "Running    ask   b1" in echo("%dfnb list").text
+    assert [s.instance_id for s in echo("%dfnb list --status running").value] == ["b1"]
+    assert [s.instance_id for s in echo("%dfnb list --name say").value] == ["a1"]
+    assert [s.instance_id for s in echo("%dfnb list --prefix b --limit 5").value] == ["b1"]
+    assert "is not a runtime status" in echo("%dfnb list --status done").text
+    assert "did you mean --prefix b1?" in echo("%dfnb list b1").text
+
+
+def test_history_shows_each_event(echo):
+    dfnb.start("say", "x", instance_id="a1").wait(5)
+    text = echo("%dfnb history a1").text
+    for word in ("ExecutionStarted", "TaskScheduled", "TaskCompleted", "ExecutionCompleted", "echo"):
+        assert word in text
+
+
+def test_show_says_in_a_line_how_it_stands(echo):
+    dfnb.start("ask", instance_id="q1")
+    assert "<Instance ask 'q1': Running, waiting for event answer since " in echo("%dfnb show q1").text
+
+
+def test_the_status_tells_what_waits_for_a_cell(echo):
+    echo("%%orchestrator\ndef lost(context):\n    yield context.call_activity('not_yet')")
+    dfnb.start("lost")
+    app = dfnb.current()
+    run = dfnb.start("say", "x")
+    run.wait(5)
+    text = echo("%dfnb").text
+    assert text.startswith("dfnb: hub dfnb.duckdb, engine running\n  2 instances: 1 Completed, 1 Running\n")
+    assert app.state.activities_waiting == {"not_yet": 1}
+    assert "  1 call waits for the cell that defines not_yet\n" in text
+
+
+def test_stop_and_open_go_on_where_it_was(echo):
+    dfnb.start("ask", instance_id="q1")
+    assert echo("%dfnb stop").text == "dfnb: hub dfnb.duckdb is closed; 1 instance will go on when it is opened again\n"
+    assert "no hub is open" in echo("%dfnb").text
+    assert echo("%dfnb open dfnb.duckdb").text == "dfnb: hub dfnb.duckdb, engine running, 1 instance resumed\n"
+    dfnb.instance("q1").raise_event("answer", 1)
+    assert dfnb.instance("q1").result(5) == 1
+    assert "durability is one of" in echo("%dfnb open x.duckdb --durability high").text
+
+
+def test_compact_tells_the_size(echo):
+    assert echo("%dfnb compact").text.startswith("dfnb: hub file compacted from ")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("strat x", "did you mean `%dfnb start`?"),
+        ("zzz", "there are open, stop"),
+        ("start", "which orchestrator?"),
+        ("start sya 1", "did you mean 'say'?"),
+        ("start say two words", "neither JSON nor a Python expression"),
+        ("start say 1 --id a/b", "contains '/'"),
+        ("wait", "which instance?"),
+        ("wait nobody", "no instance has an id that begins with 'nobody'"),
+        ("raise q1", "which event?"),
+        ("list --limit none", "takes a whole number"),
+        ("purge", "--all-ended"),
+        ("open", "open takes one path"),
+        ("help strat", "did you mean `%dfnb start`?"),
+    ],
+)
+def test_what_is_typed_wrong_is_answered_in_one_sentence(echo, line, sentence):
+    cell = echo(f"%dfnb {line}")
+    assert cell.error is not None
+    assert sentence in cell.text
+    assert cell.text.strip().count("\n") == 0
+
+
+def test_help_lists_every_command(run):
+    text = run("%dfnb help").text
+    assert all(f"%dfnb {command.usage}" in text for command in commands.COMMANDS.values())
+    assert run("%dfnb help wait").text == run("%dfnb wait --help").text
+
+
+def test_nest_refuses_versions_that_lose_cells(run, monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.7.2")
+    cell = run("%dfnb nest")
+    assert isinstance(cell.error, UsageError)
+    assert "nest-asyncio2 1.7.2 silently drops cells" in cell.text

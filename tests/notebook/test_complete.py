@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from IPython.core.completer import provisionalcompleter
+
+import dfnb
+
+
+def offered(shell, text: str) -> list[str]:
+    with provisionalcompleter():
+        return [completion.text for completion in shell.Completer.completions(text, len(text))]
+
+
+def test_commands_names_ids_options_and_events_are_offered(echo, shell):
+    dfnb.start("ask", instance_id="q1")
+    shell.user_ns["question"] = dfnb.instance("q1")
+    assert offered(shell, "%dfnb sta") == ["start"]
+    assert set(offered(shell, "x = %dfnb res")) == {"resume", "restart"}
+    assert offered(shell, "%dfnb start s") == ["say"]
+    assert set(offered(shell, "%dfnb wait q")) == {"question", "q1"}
+    assert offered(shell, "%dfnb raise q1 a") == ["answer"]
+    assert offered(shell, "%dfnb raise question a") == ["answer"]
+    assert offered(shell, "%dfnb wait q1 --t") == ["--timeout"]
+    assert offered(shell, "%dfnb list --status Co") == ["Completed", "ContinuedAsNew"]
+    assert offered(shell, "%dfnb open x --durability r") == ["relaxed"]
+
+
+def test_options_of_the_cell_magics_are_offered(run, shell):
+    run("from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)")
+    assert offered(shell, "%%activity --t") == ["--timeout"]
+    assert offered(shell, "%%activity --executor po") == ["pool"]
+    assert offered(shell, "%%orchestrator --") == ["--name"]
+    shell.user_ns["pool"].shutdown()
+
+
+def test_the_users_own_python_is_completed_as_ever(echo, shell):
+    shell.user_ns["my_cities"] = ["Oslo"]
+    assert "my_cities" in offered(shell, "%dfnb start say my_ci")
+    assert "my_cities" in offered(shell, '%dfnb start say ["Lima", my_ci')
+    assert "my_cities" in offered(shell, "my_ci")
+
+
+def test_the_body_of_a_cell_completes_with_the_annotated_context(run, shell):
+    text = "%%orchestrator\ndef trip(context: df.DurableOrchestrationContext):\n    context.call_act"
+    assert "call_activity" in offered(shell, text)
+
+
+def test_nothing_is_offered_and_nothing_fails_without_a_hub(run, shell):
+    run("%dfnb stop")
+    assert offered(shell, "%dfnb wait zzz") == []

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+import dfnb
+from dfnb.definitions import DEFAULT
+from dfnb.notebook import display
+from dfnb.notebook.formatters import instances_table
+
+
+def shown(shell, value) -> dict[str, str]:
+    return shell.display_formatter.format(value)[0]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0.2, "<1 ms"), (12, "12 ms"), (1240, "1.24 s"), (59_900, "59 s"), (65_000, "1 min 5 s"), (7_260_000, "2 h 1 min"),
+        (90_000_000, "1 d 1 h"),
+    ],
+)
+def test_a_span_has_at_most_two_units(milliseconds, text):
+    assert display.span(milliseconds) == text
+
+
+def test_an_instance_is_one_line_of_text_in_a_terminal(echo, shell):
+    run = dfnb.start("ask", instance_id="q1")
+    bundle = shown(shell, run)
+    assert bundle["text/plain"].startswith("<Instance ask 'q1': Running, waiting for event answer since ")
+    assert "application/vnd.jupyter.widget-view+json" not in bundle
+    run.terminate("enough")
+    run.wait(5)
+    assert shown(shell, run)["text/plain"] == "<Instance ask 'q1': Terminated>"
+
+
+def test_an_instance_that_waits_for_a_cell_says_so(echo, shell):
+    echo("%%orchestrator\ndef lost(context):\n    yield context.call_activity('not_yet')")
+    run = dfnb.start("lost")
+    assert "waiting for the cell that defines not_yet" in shown(shell, run)["text/plain"]
+    assert ">the cell that defines not_yet<" in shown(shell, run.status())["text/html"]
+
+
+def test_statuses_pages_and_lists_have_html(echo, shell):
+    run = dfnb.start("say", "<b>", instance_id="a1")
+    status = run.wait(5)
+    for value in (status, dfnb.current().client.instances(), [status], run.history(), DEFAULT.require("activity", "echo")):
+        html = shown(shell, value)["text/html"]
+        assert html.startswith('<div class="dfnb"><style>')
+        assert "<b>" not in html
+        assert "http" not in html
+    assert "&lt;b&gt;" in shown(shell, status)["text/html"]
+
+
+def test_other_lists_are_left_alone(run, shell):
+    for value in ([], [1, 2], [None]):
+        assert list(shown(shell, value)) == ["text/plain"]
+
+
+def test_a_table_of_instances_has_text(echo, shell):
+    dfnb.start("say", "x", instance_id="a1").wait(5)
+    assert shown(shell, instances_table())["text/plain"].splitlines()[1].startswith("Completed  say   a1")
+    assert shown(shell, instances_table([]))["text/plain"] == "no instances"
+
+
+def test_nothing_is_registered_any_more_after_unloading(run, shell):
+    run("%unload_ext dfnb")
+    printers = shell.display_formatter.formatters["text/html"].type_printers
+    assert dfnb.Instance not in printers
+    assert list not in printers

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+import dfnb
+from dfnb.definitions import Registry
+from dfnb.notebook.snapshot import InstanceTracker, TableTracker
+
+
+@pytest.fixture
+def app() -> Iterator[dfnb.DurableApp]:
+    registry = Registry()
+
+    @dfnb.activity(registry=registry)
+    def echo(word: str) -> str:
+        logging.getLogger("echo").warning("echo %s", word)
+        return word
+
+    @dfnb.orchestrator(registry=registry)
+    def ask(context: dfnb.DurableOrchestrationContext):
+        context.set_custom_status("asking")
+        answer = yield context.wait_for_external_event("answer")
+        return (yield context.call_activity("echo", answer))
+
+    with dfnb.DurableApp(":memory:", registry=registry) as app:
+        yield app
+
+
+def test_the_first_look_has_all_and_later_ones_what_changed(app):
+    run = app.client.start("ask")
+    tracker = InstanceTracker(app.client, run.id)
+    first = tracker.look()
+    assert first["set"]["status"] == "Running"
+    assert first["set"]["custom"] == "asking"
+    assert first["set"]["waits"][0]["text"] == "event answer"
+    assert [event["kind"] for event in first["events"]] == ["ExecutionStarted", "CustomStatusSet"]
+    assert tracker.look() == {}
+
+    run.raise_event("answer", "yes")
+    run.wait(5)
+    last = tracker.look()
+    assert "name" not in last["set"]
+    assert last["set"]["status"] == "Completed"
+    assert last["set"]["output"] == "yes"
+    assert [line["text"] for line in last["set"]["logs"]] == ["echo yes"]
+    assert [event["kind"] for event in last["events"]][1:3] == ["TaskScheduled", "TaskCompleted"]
+    assert {event["name"] for event in last["events"][1:3]} == {"echo"}
+    assert tracker.is_over
+
+
+def test_snapshot_and_deltas_make_the_same_picture(app):
+    run = app.client.start("ask")
+    tracker = InstanceTracker(app.client, run.id)
+    tracker.look()
+    seen = tracker.full()
+    run.raise_event("answer", "yes")
+    run.wait(5)
+    delta = tracker.look()
+    merged = {**seen, **delta["set"], "events": [*seen["events"], *delta["events"]]}
+    assert merged == tracker.full()
+
+
+def test_an_instance_started_again_under_its_id_begins_a_new_picture(app):
+    run = app.client.start("ask", instance_id="q1")
+    tracker = InstanceTracker(app.client, run.id)
+    tracker.look()
+    run.terminate()
+    run.wait(5)
+    app.client.start("ask", instance_id="q1")
+    tracker.look()
+    assert tracker.restarted
+    assert [event["kind"] for event in tracker.full()["events"]] == ["ExecutionStarted", "CustomStatusSet"]
+
+
+def test_a_purged_instance_is_over(app):
+    run = app.client.start("ask")
+    tracker = InstanceTracker(app.client, run.id)
+    tracker.look()
+    run.purge(force=True)
+    assert "purged" in tracker.look()["set"]["note"]
+    assert tracker.is_over
+
+
+def test_a_table_tells_which_rows_changed(app):
+    one, two = app.client.start_many("ask", [1, 2])
+    tracker = TableTracker(app.client, [one.id, two.id])
+    first = tracker.look()
+    assert first["set"]["order"] == [one.id, two.id]
+    assert set(first["rows"]) == {one.id, two.id}
+    one.terminate()
+    one.wait(5)
+    delta = tracker.look()
+    assert list(delta["rows"]) == [one.id]
+    assert "set" not in delta
+    assert tracker.open_ids == [two.id]
+    assert not tracker.is_over
+
+
+def test_a_table_by_question_takes_in_new_instances(app):
+    tracker = TableTracker(app.client, name="ask", limit=2)
+    assert tracker.look() == {}
+    started = [app.client.start("ask").id for _ in range(3)]
+    assert tracker.look()["set"] == {"order": started[:0:-1], "more": 1}
