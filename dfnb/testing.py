@@ -290,7 +290,8 @@ def _written(row: Recorded) -> dict[str, Any]:
 
 
 def _read(saved: dict[str, Any]) -> Recorded:
-    event = _KINDS[saved["event"]].parse(saved.get("task", 0), saved.get("took"), saved.get("name"), saved.get("data"))
+    name: Any = saved.get("name")
+    event = _KINDS[saved["event"]].parse(saved.get("task", 0), saved.get("took"), name, saved.get("data"))
     return Recorded(saved["turn"], saved["at"], event)
 
 

@@ -671,6 +671,8 @@ class TaskHub:
     def histories(self, states: Sequence[InstanceState]) -> dict[int, list[Recorded]]:
         """The histories of the present generations, none while the disk refuses. Call `commit` first: what is on disk is seen."""
         if not self._journal.drain(self._next_pos - 1):
+            if self._closed:
+                raise HubClosedError
             return {}
         found: dict[int, list[Recorded]] = {state.key: [] for state in states}
         generation = {state.key: state.generation for state in states}
