@@ -44,7 +44,7 @@ PURE_ROOMS = {"errors", "records", "replay"}
 IMPURE = {"asyncio", "concurrent", "httpx", "multiprocessing", "random", "secrets", "socket", "subprocess", "threading", "time"}
 CLOCKS_AND_DICE = {"datetime.now", "datetime.utcnow", "date.today", "datetime.today", "uuid.uuid1", "uuid.uuid4"}
 MAY_START_THREADS = ("engine/", "hub/journal.py", "notebook/live.py")
-HEAVY = {"IPython", "anywidget", "azure", "grpc", "httpx", "ipywidgets", "starlette", "uvicorn"}
+HEAVY = {"IPython", "anywidget", "asyncio", "azure", "grpc", "httpx", "ipywidgets", "starlette", "uvicorn"}
 
 
 class Import(NamedTuple):

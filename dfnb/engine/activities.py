@@ -6,13 +6,13 @@ an executor wherever that is. What cannot run yet, because no cell has defined i
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,6 +28,9 @@ from dfnb.errors import NotRegisteredError
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import TaskCompleted, TaskFailed
 from dfnb.records.log import LogLine
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["ActivityCall", "ActivityCancelled", "ActivityInfo", "ActivityOutcome", "ActivityRunner", "activity_info"]
 
@@ -292,6 +295,8 @@ class ActivityRunner:
         self._loop.post(self._create_tasks, starts)
 
     def _create_tasks(self, starts: list[Try]) -> None:
+        import asyncio
+
         for t in starts:
             if self._begin(t):
                 self._limit(t)
@@ -303,7 +308,7 @@ class ActivityRunner:
     def _task_done(self, t: Try, task: asyncio.Task[Ended]) -> None:
         ended = tries.stopped(t) if task.cancelled() else task.result()
         if self._settle(t, ended):
-            asyncio.get_running_loop().call_soon(self._outbox.flush)
+            task.get_loop().call_soon(self._outbox.flush)
             self._pool.release()
 
     # ---- in an executor

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 _log = logging.getLogger("dfnb.engine")
 
@@ -121,12 +123,16 @@ class LoopThread:
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self.loop is None:
+            import asyncio  # with the first coroutine: most scripts run none, and would start 40 ms later
+
             self.loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._serve, args=(self.loop,), name=self._name, daemon=True)
             self._thread.start()
         return self.loop
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
         asyncio.set_event_loop(loop)
         while not self._stopping:
             guarded(loop.run_forever)  # a SystemExit from a task that user code started must not end everybody's loop
@@ -135,6 +141,8 @@ class LoopThread:
 
 
 async def _wind_down() -> None:
+    import asyncio
+
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()

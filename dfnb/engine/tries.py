@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -18,6 +17,9 @@ from dfnb.engine.trampoline import arguments_of, read_answer, result_of
 from dfnb.errors import DfnbError
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import TaskCompleted, TaskFailed
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class ActivityCall(msgspec.Struct, frozen=True):
@@ -72,6 +74,8 @@ def call(t: Try) -> Ended:
 
 async def await_(t: Try) -> Ended:
     current.set(t.info)
+    import asyncio
+
     capture.keep(t.sink)
     try:
         arguments = arguments_of(t.definition, t.call.input)

@@ -335,16 +335,22 @@ class Journal:
 
     def _connect(self, now: int) -> None:
         try:
-            version = _look(self.path)
-            self._database = _open_private(self.path)
+            _look(self.path)
+            self._database = _open_or_create(self.path)
         except OSError as error:
             raise HubFormatError(self.path, _first_line(error)) from error
         try:
-            migrate(self._database, version, now)
+            migrate(self._database, check(self._database, self.path), now)
             self._prepare()
+        except HubFormatError:
+            self._database.close()
+            raise
         except duckdb.Error as error:
             self._database.close()
             raise HubFormatError(self.path, _first_line(error)) from error
+        if self.path != ":memory:":
+            _keep_private(Path(self.path))
+            _remains(self.path)
 
     def _prepare(self) -> None:
         self._side = self._database.cursor()
@@ -446,24 +452,21 @@ def _remains(path: str) -> Path:
     return fresh
 
 
-def _look(path: str) -> int | None:
-    """The schema version of an existing file, seen read-only, so that a foreign file stays as it is."""
-    if path == ":memory:" or not Path(path).exists() or Path(path).stat().st_size == 0:
-        return None
-    with _open(path, read_only=True) as connection:
-        return check(connection, path)
+def _look(path: str) -> None:
+    """Refuse a file that is not ours before it is opened for writing, which would fold its write-ahead log into it.
+
+    Without such a log, opening changes nothing, and one look, after it, is enough.
+    """
+    if path != ":memory:" and Path(f"{path}.wal").exists() and Path(path).exists() and Path(path).stat().st_size > 0:
+        with _open(path, read_only=True) as connection:
+            check(connection, path)
 
 
-def _open_private(path: str) -> duckdb.DuckDBPyConnection:
-    """Open the file for writing, made if missing, for its owner's eyes only."""
+def _open_or_create(path: str) -> duckdb.DuckDBPyConnection:
     file = Path(path)
     if path != ":memory:" and file.exists() and file.stat().st_size == 0:
         file.unlink()  # what a crash at the very first moment leaves; DuckDB would not take it for a new file
-    connection = _open(path, read_only=False)
-    if path != ":memory:":
-        _keep_private(file)
-        _remains(path)
-    return connection
+    return _open(path, read_only=False)
 
 
 def _keep_private(file: Path) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import dfnb
-from dfnb.client.instance import Instance, WaitCancelled
+from dfnb.client.cancelled import WaitCancelled
+from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.client.sync import DurableOrchestrationClient
 
