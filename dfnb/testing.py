@@ -116,7 +116,7 @@ class HistoryBuilder:
         return self._add(TimerCreated(task, self._now + round(seconds * _SECOND), retry=True))
 
     def scheduled_again(self, task: int) -> HistoryBuilder:
-        """The next try of an activity began."""
+        """The next try of an activity began, after its delay or a rewind."""
         self._open.setdefault("activity", []).append(task)
         return self._add(self._names[task])
 

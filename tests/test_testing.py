@@ -1,0 +1,149 @@
+"""The helpers for users' tests."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import dfnb
+from dfnb.errors import HubFormatError, NonDeterminismError
+from dfnb.testing import FakeClock, HistoryBuilder, load_history, orchestrator_generator_wrapper, replay, save_history
+
+
+def trip(context: Any) -> Any:
+    place = yield context.call_activity("geocode", context.get_input())
+    timer = context.create_timer(timedelta(minutes=5))
+    answer = context.wait_for_external_event("answer")
+    winner = yield context.task_any([answer, timer])
+    if winner is timer:
+        return "too late"
+    timer.cancel()
+    return [place, answer.result]
+
+
+def test_replay_says_what_the_code_waits_for() -> None:
+    result = replay(trip, HistoryBuilder("trip", "Oslo").scheduled("geocode", "Oslo").completed({"lat": 59.9}).timer(300))
+    assert result.status == "Running"
+    assert [wait.kind for wait in result.waits] == ["event", "timer"]
+
+
+def test_replay_says_how_the_code_ended() -> None:
+    history = HistoryBuilder("trip", "Oslo").scheduled("geocode", "Oslo").completed(1).timer(300)
+    assert replay(trip, history.wait(299).fired().ended("too late")).output == "too late"
+
+
+def test_replay_raises_where_the_code_differs() -> None:
+    with pytest.raises(NonDeterminismError, match="at event 2"):
+        replay(trip, HistoryBuilder("trip", "Oslo").scheduled("other"))
+    with pytest.raises(NonDeterminismError, match=r"history has the end \(Failed\)"):
+        replay(lambda context: 1, HistoryBuilder("trip").failed_with(ValueError("bug")))
+
+
+def test_a_failed_run_shows_its_failure() -> None:
+    def fails(context: Any) -> Any:
+        raise ValueError("bug")
+
+    result = replay(fails, HistoryBuilder("fails").failed_with(ValueError("bug")))
+    assert result.failure is not None
+    assert (result.status, result.failure.summary) == ("Failed", "ValueError: bug")
+
+
+def test_the_builder_knows_every_kind_of_event() -> None:
+    history = (
+        HistoryBuilder("all").scheduled("a").child("kid").timer(5).status("busy").raised("e", 1).suspended().resumed(same_turn=True)
+        .completed(1).child_failed(ValueError("x")).fired().scheduled("b").failed(OSError("y")).retry(4, 2).fired()
+        .scheduled_again(4).completed().timer(1).cancelled().child("kid").child_completed(2).ended([1])
+    )
+    rows = load_history(save_history(history.rows))
+    assert rows == history.rows
+    assert [row.turn for row in rows] == sorted(row.turn for row in rows)
+    assert [row.at for row in rows] == sorted(row.at for row in rows)
+
+
+def test_the_builder_refuses_an_answer_to_nothing() -> None:
+    with pytest.raises(ValueError, match="no timer is without an answer"):
+        HistoryBuilder("x").fired()
+
+
+def test_the_history_of_an_instance_is_saved_and_replays_over_all_generations() -> None:
+    registry = dfnb.Registry()
+
+    def counts(context: Any) -> Any:
+        n = context.get_input() or 0
+        yield context.call_activity("add", n)
+        if n == 2:
+            return "done"
+        context.continue_as_new(n + 1)
+
+    def add(n: int) -> int:
+        return n + 1
+
+    dfnb.orchestrator(counts, registry=registry)
+    dfnb.activity(add, registry=registry)
+    with dfnb.DurableApp(":memory:", registry=registry) as app:
+        run = app.client.start("counts")
+        assert run.result(10) == "done"
+        text = save_history(run)
+    assert replay(counts, text).output == "done"
+
+
+def test_the_history_of_a_terminated_instance_replays_up_to_its_end() -> None:
+    registry = dfnb.Registry()
+    dfnb.orchestrator(trip, registry=registry)
+    with dfnb.DurableApp(":memory:", registry=registry) as app:
+        run = app.client.start("trip", "Oslo")
+        run.terminate("enough")
+        run.wait(10)
+        assert replay(trip, save_history(run)).status == "Terminated"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"dfnb_history": 99}', '{"dfnb_history": 1, "events": [{}]}'])
+def test_other_texts_are_refused(text: str) -> None:
+    with pytest.raises(HubFormatError, match="text"):
+        load_history(text)
+
+
+def test_the_clock_moves_only_by_hand() -> None:
+    clock = FakeClock()
+    before = clock.now()
+    clock.advance(1.5)
+    assert clock.now() - before == 1_500_000
+
+
+# ---- Azure's wrapper
+
+
+def test_the_wrapper_sends_results_back_and_ends_with_the_output() -> None:
+    def steps(context: Any) -> Any:
+        one = yield context.first
+        two = yield context.second
+        return [one, two]
+
+    context = SimpleNamespace(first=SimpleNamespace(result=1), second=SimpleNamespace(result=2))
+    assert list(orchestrator_generator_wrapper(steps(context))) == [context.first, context.second, [1, 2]]
+
+
+def test_the_wrapper_raises_what_reading_a_result_raises() -> None:
+    class Bad:
+        @property
+        def result(self) -> Any:
+            raise ValueError("bad")
+
+    def catches(task: Any) -> Any:
+        try:
+            yield task
+        except ValueError as error:
+            return str(error)
+
+    assert list(orchestrator_generator_wrapper(catches(Bad())))[-1] == "bad"
+
+
+def test_the_wrapper_takes_a_generator_that_returns_at_once() -> None:
+    def nothing() -> Any:
+        return 5
+        yield
+
+    assert list(orchestrator_generator_wrapper(nothing())) == [5]
