@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from dfnb.records.instance import InstanceRecord
 from dfnb.records.log import LogLine
 
 _ALL = 1 << 62
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_EXPLAIN = re.compile(r"\s*explain(\s+analyze\b|\s*\([^)]*\))*", re.IGNORECASE)
 
 
 def list_instances(connection: duckdb.DuckDBPyConnection, wanted: InstanceQuery) -> list[InstanceRecord]:
@@ -91,9 +92,18 @@ def children(connection: duckdb.DuckDBPyConnection, instance_id: str) -> list[In
 def relation(connection: duckdb.DuckDBPyConnection, statement: str, params: Sequence[Any] | None) -> duckdb.DuckDBPyRelation:
     """The statement as a relation. QueryError for anything but one statement that reads."""
     try:
-        parsed = connection.extract_statements(statement)
-        if len(parsed) != 1 or parsed[0].type not in _READING:
+        if not _reads(connection, statement):
             raise QueryError("sql() takes one statement that reads, such as SELECT; the hub is written by its engine only")
         return connection.sql(statement, params=list(params) if params is not None else None)
     except duckdb.Error as error:
         raise QueryError(str(error).strip()) from None
+
+
+def _reads(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    parsed = connection.extract_statements(statement)
+    if len(parsed) != 1:
+        return False
+    if parsed[0].type == duckdb.StatementType.EXPLAIN:  # EXPLAIN ANALYZE runs what it explains
+        explained = _EXPLAIN.match(statement)
+        return explained is not None and _reads(connection, statement[explained.end() :])
+    return bool(parsed[0].type == duckdb.StatementType.SELECT)

@@ -27,7 +27,7 @@ class Hand:
         self.turn()
         started.result(5)
 
-    def turn(self, *outputs: HistoryEvent, only: str | None = None, limit: int = 1000) -> list[str]:
+    def turn(self, *outputs: HistoryEvent, only: str | None = None, limit: int = 2_000) -> list[str]:
         """One batch: every ready instance (or only one) takes in its messages and adds these outputs. The ids of who had a turn."""
         ids = []
         for state, messages in self.hub.take_ready(self.now(), limit):

@@ -204,7 +204,7 @@ def test_a_timer_fires_once_when_it_is_due(hub: TaskHub, hand: Any) -> None:
     assert hub.next_due() == due
     assert not hub.has_ready(due - 1)
     assert hub.has_ready(due)
-    ((state, messages),) = hub.take_ready(due, 10)
+    ((_, messages),) = hub.take_ready(due, 10)
     assert [message.event for message in messages] == [TimerFired(1)]
     assert hub.take_ready(due, 10) == []
 

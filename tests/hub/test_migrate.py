@@ -181,12 +181,15 @@ def test_an_older_hub_is_brought_up_step_by_step_or_not_at_all(
         connection.execute("ALTER TABLE hub ADD COLUMN half INTEGER")
         raise duckdb.Error("no further")
 
+    def adds(column: str) -> Callable[[duckdb.DuckDBPyConnection], object]:
+        return lambda connection: connection.execute(f"ALTER TABLE hub ADD COLUMN {column} INTEGER")
+
     monkeypatch.setattr(migrate, "SCHEMA_VERSION", present + 2)
-    monkeypatch.setitem(migrate._STEPS, present, lambda connection: connection.execute("ALTER TABLE hub ADD COLUMN one INTEGER"))
+    monkeypatch.setitem(migrate._STEPS, present, adds("one"))
     monkeypatch.setitem(migrate._STEPS, present + 1, fails)
     with pytest.raises(HubFormatError, match="no further"):
         make_hub()
-    monkeypatch.setitem(migrate._STEPS, present + 1, lambda connection: connection.execute("ALTER TABLE hub ADD COLUMN two INTEGER"))
+    monkeypatch.setitem(migrate._STEPS, present + 1, adds("two"))
     hub = make_hub()
     assert hub.sql("SELECT schema_version, one, two FROM hub").fetchall() == [(present + 2, None, None)]
     hub.close()
@@ -205,7 +208,13 @@ def test_a_second_hub_in_this_process_is_refused(tmp_path: Path, make_hub: Calla
     make_hub().close()
 
 
-_OPEN = "import sys, dfnb\ntry:\n    dfnb.DurableApp(sys.argv[1])\nexcept dfnb.HubInUseError as error:\n    print(error.pid, error)\n"
+_OPEN = """
+import sys, dfnb
+try:
+    dfnb.DurableApp(sys.argv[1])
+except dfnb.HubInUseError as error:
+    print(error.pid, error)
+"""
 
 
 def test_a_second_process_is_told_who_owns_the_hub(tmp_path: Path, make_hub: Callable[[], TaskHub]) -> None:
