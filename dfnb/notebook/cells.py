@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from types import TracebackType
+import re
+import sys
+from types import FrameType, TracebackType
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -31,10 +33,22 @@ class Cell:
         return [node.name for node in self.tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
+def _cell_number(shell: Shell) -> int:
+    """The number of the cell that runs now: its own frame knows. IPython may have counted on already, depending on its version."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        label = shell.compile.format_code_name(frame.f_code.co_filename)
+        number = re.fullmatch(r"In\[(\d+)\]", label[1]) if label else None
+        if number:
+            return int(number[1])
+        frame = frame.f_back
+    return int(shell.execution_count)
+
+
 def read(shell: Shell, magic: str, line: str, body: str) -> Cell:
     """Parse a cell under the file name its tracebacks will show."""
     text = shell.transform_cell(f"# %%{magic} {line}".rstrip() + f"\n{body}")
-    file = shell.compile.cache(text, shell.execution_count, raw_code=body)
+    file = shell.compile.cache(text, _cell_number(shell), raw_code=body)
     try:
         return Cell(text, file, shell.transform_ast(shell.compile.ast_parse(text, filename=file)))
     except (SyntaxError, ValueError) as error:

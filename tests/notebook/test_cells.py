@@ -80,3 +80,11 @@ def test_a_refused_definition_is_one_sentence(run):
 def test_magics_and_awaits_in_a_body_work(run):
     assert run("%%activity\nfolder = !echo here\nasync def slow(n):\n    return n").error is None
     assert DEFAULT.require("activity", "slow").is_async
+
+
+def test_a_traceback_names_the_cell_that_defined_the_function(run, shell):
+    run("None")
+    before = shell.execution_count
+    shell.run_cell("%%activity\ndef divide(x):\n    return 1 / x", store_history=True)
+    file = shell.user_ns["divide"].__code__.co_filename
+    assert shell.compile.format_code_name(file) == ("Cell", f"In[{before}]")
