@@ -85,12 +85,21 @@ def take_options(text: str, names: Sequence[str]) -> tuple[str, Options]:
     return text.strip(), options
 
 
+_VARIABLE = re.compile(r"\$(\w+)|\{(\w+)\}")
+
+
+def path(word: str, user_ns: Mapping[str, Any]) -> str:
+    """A path as it stands, or that in ``$variable`` or ``{variable}``."""
+    variable = _VARIABLE.fullmatch(word)
+    return str(_variable(variable[1] or variable[2], user_ns)) if variable is not None else word
+
+
 def value(text: str, user_ns: Mapping[str, Any]) -> Any:
     """JSON, ``$variable``, ``{variable}`` or a Python expression; None for nothing."""
     text = text.strip()
     if not text:
         return None
-    variable = re.fullmatch(r"\$(\w+)|\{(\w+)\}", text)
+    variable = _VARIABLE.fullmatch(text)
     if variable is not None:
         return _variable(variable[1] or variable[2], user_ns)
     try:
@@ -155,7 +164,7 @@ def count(text: str, what: str) -> int:
 
 def instance(word: str, client: DurableOrchestrationClient, user_ns: Mapping[str, Any]) -> Instance:
     """The instance meant: its id, a variable that holds its handle, or the beginning of an id that only one has."""
-    variable = re.fullmatch(r"\$(\w+)|\{(\w+)\}", word)
+    variable = _VARIABLE.fullmatch(word)
     held = user_ns.get(variable[1] or variable[2] if variable is not None else word)
     if isinstance(held, Instance) and held.client is client:
         return held

@@ -105,7 +105,7 @@ def _open(user_ns: Names, rest: str) -> None:
     if len(words) != 1:
         raise UsageError("open takes one path, such as `%dfnb open trip.duckdb`")
     live.stop_views()
-    app = apps.open(words[0], durability=options.get("durability", "durable"), strict="strict" in options)
+    app = apps.open(arguments.path(words[0], user_ns), durability=options.get("durability", "durable"), strict="strict" in options)
     print(opened(app))
 
 

@@ -162,3 +162,9 @@ def test_nest_refuses_versions_that_lose_cells(run, monkeypatch):
     cell = run("%dfnb nest")
     assert isinstance(cell.error, UsageError)
     assert "nest-asyncio2 1.7.2 silently drops cells" in cell.text
+
+
+def test_open_takes_a_path_from_a_variable(run, tmp_path):
+    for given in ("{hub}", "$hub"):
+        assert run(f"hub = {str(tmp_path / 'other.duckdb')!r}\n%dfnb open {given}").error is None
+        assert dfnb.current().path == str((tmp_path / "other.duckdb").resolve())
