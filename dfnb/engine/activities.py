@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ActivityCall", "ActivityCancelled", "ActivityInfo", "ActivityOutcome", "ActivityRunner", "activity_info"]
 
 
-class ActivityOutcome(msgspec.Struct, frozen=True):
+class ActivityOutcome(msgspec.Struct, frozen=True, gc=False):
     """How a try ended, when, and what it printed."""
 
     call: ActivityCall

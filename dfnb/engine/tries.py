@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
 
 
-class ActivityCall(msgspec.Struct, frozen=True):
+class ActivityCall(msgspec.Struct, frozen=True, gc=False):
     """One try of one activity task, as an instance asked for it."""
 
     key: int

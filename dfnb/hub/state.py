@@ -54,7 +54,7 @@ class Ack:
             self.future.set_exception(error)
 
 
-class Message(msgspec.Struct, eq=False):
+class Message(msgspec.Struct, eq=False, gc=False):
     """Something that happened to an instance and is not yet in its history."""
 
     event: HistoryEvent
@@ -69,7 +69,7 @@ class Message(msgspec.Struct, eq=False):
     logs: tuple[LogLine, ...] = ()
 
 
-class OpenTask(msgspec.Struct, frozen=True):
+class OpenTask(msgspec.Struct, frozen=True, gc=False):
     """A task asked for and not answered: what has to be dispatched again after a crash."""
 
     kind: str

@@ -17,7 +17,7 @@ Columns = tuple[int, "int | None", "int | None", "str | None", "str | None"]
 """What an event fills of its row: kind, task, took (microseconds), name, data."""
 
 
-class HistoryEvent(msgspec.Struct, frozen=True):
+class HistoryEvent(msgspec.Struct, frozen=True, gc=False):
     """Base of all events. `task` is the number of the task in its generation, for those that belong to one."""
 
     kind: ClassVar[int] = -1

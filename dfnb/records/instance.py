@@ -33,7 +33,7 @@ class OrchestrationRuntimeStatus(enum.Enum):
 TERMINAL = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
 
 
-class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
+class Wait(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One thing an instance waits for. `kind`: activity, timer, retry, orchestration, event, definition, held, more."""
 
     kind: str
@@ -60,7 +60,7 @@ _WAIT_WORDS = {
 }
 
 
-class InstanceRecord(msgspec.Struct, frozen=True):
+class InstanceRecord(msgspec.Struct, frozen=True, gc=False):
     """The latest committed state of an instance. Times are microseconds since 1970, UTC; payloads are JSON text."""
 
     key: int

@@ -50,7 +50,7 @@ from dfnb.replay.tasks import ActivityTask, ExternalEventTask, SubOrchestrationT
 _CLEAN_UP_YIELDS = 100
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What one turn adds to the history, what the instance now waits for, and what its author should know."""
 
     outputs: tuple[HistoryEvent, ...]
