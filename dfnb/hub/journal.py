@@ -457,7 +457,13 @@ def _look(path: str) -> None:
 
     Without such a log, opening changes nothing, and one look, after it, is enough.
     """
-    if path != ":memory:" and Path(f"{path}.wal").exists() and Path(path).exists() and Path(path).stat().st_size > 0:
+    file = Path(path)
+    if path == ":memory:" or not file.exists() or file.stat().st_size == 0:
+        return
+    with file.open("rb") as begin:
+        if begin.read(12)[8:] != b"DUCK":  # DuckDB itself would look for an extension that knows the file, on the net too
+            raise HubFormatError(path, "it is not a DuckDB database")
+    if Path(f"{path}.wal").exists():
         with _open(path, read_only=True) as connection:
             check(connection, path)
 

@@ -27,7 +27,7 @@ from dfnb.errors import (
 from dfnb.hub import reader
 from dfnb.hub.journal import Batch, Journal, Row
 from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
-from dfnb.hub.recovery import fold, record_of, recover, row_of
+from dfnb.hub.recovery import fold, id_hash, record_of, recover, row_of
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack, InstanceState, Message, OpenTask
 from dfnb.records.history import (
@@ -781,12 +781,13 @@ class TaskHub:
 
 def _stored(cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[InstanceRecord]:
     """What the file has under these ids, older ones first."""
-    found: list[InstanceRecord] = []
-    for start in range(0, len(ids), 1000):
-        part = list(ids[start : start + 1000])
-        rows = cursor.execute(query("find_instances").format(placeholders(len(part))), part).fetchall()
-        found += [record_of(row) for row in rows]
-    return found
+    if len(ids) == 1:
+        rows = cursor.execute(query("find_instance"), [id_hash(ids[0])]).fetchall()
+    else:
+        rows = cursor.execute(query("find_instances"), [list(map(id_hash, ids))]).fetchall()
+    wanted = frozenset(ids)
+    found = {record.key: record for record in map(record_of, rows) if record.id in wanted}
+    return [found[key] for key in sorted(found)]
 
 
 def _has_activities(state: InstanceState) -> bool:

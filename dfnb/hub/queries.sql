@@ -56,13 +56,18 @@ WHERE instance IN ({}) AND pos >= ? ORDER BY instance, pos
 -- name: history_of
 SELECT generation, turn, happened_at, kind, task, took, name, data, pos FROM event WHERE instance = ? AND pos > ? ORDER BY pos
 
+-- name: find_instance
+SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits, held
+FROM instance WHERE id_hash = ?
+
 -- name: find_instances
 SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits, held
-FROM instance WHERE id IN ({}) ORDER BY key
+FROM (SELECT unnest(?) AS hash) wanted JOIN instance i ON i.id_hash = wanted.hash
 
 -- name: list_instances
 SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits, held
-FROM instance WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?
+FROM instance WHERE rowid IN (SELECT rowid FROM instance WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?)
+ORDER BY created_at DESC, key DESC
 
 -- name: count_instances
 SELECT status, count(*) FROM instance GROUP BY status ORDER BY status
@@ -71,7 +76,7 @@ SELECT status, count(*) FROM instance GROUP BY status ORDER BY status
 SELECT key FROM instance WHERE {}
 
 -- name: payloads
-SELECT pos, kind, name, data FROM event WHERE pos IN ({})
+SELECT e.pos, e.kind, e.name, e.data FROM (SELECT unnest(?) AS pos) wanted JOIN event e ON e.pos = wanted.pos
 
 -- name: logs_of
 SELECT task, attempt, happened_at, stream, text FROM log WHERE instance = ? ORDER BY happened_at

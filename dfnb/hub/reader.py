@@ -56,7 +56,7 @@ def payloads(
     wanted = [pos for record in records for pos in (record.started_pos, record.ended_pos) if pos is not None]
     if not wanted:
         return {}
-    rows = connection.execute(query("payloads").format(placeholders(len(wanted))), wanted).fetchall()
+    rows = connection.execute(query("payloads"), [wanted]).fetchall()
     events = {pos: parse_event(kind, 0, None, name, data) for pos, kind, name, data in rows}
     found: dict[int, tuple[str | None, ExecutionCompleted | None]] = {}
     for record in records:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import duckdb
@@ -19,6 +20,7 @@ _encode_waits = msgspec.json.Encoder().encode
 _decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
 _REPEATED = [InstanceRecord.__struct_fields__.index(field) for field in ("name", "status", "code")]
+_ROWS_AT_ONCE = 5_000
 _OPEN_KINDS = {4: "activity", 7: "orchestration", 10: "timer"}
 
 
@@ -76,26 +78,33 @@ def _fold_row(
 
 def _unchanged(connection: duckdb.DuckDBPyConnection, changed: frozenset[int]) -> dict[int, InstanceState]:
     states: dict[int, InstanceState] = {}
-    for row in connection.execute(query("open_instances")).fetchall():
+    for row in _rows(connection, query("open_instances")):
         record = record_of(row)
         if record.key not in changed:
             states[record.key] = _state_of(record)
     if not states:
         return states
-    for key, name, data in connection.execute(query("open_start_events")).fetchall():
+    for key, name, data in _rows(connection, query("open_start_events")):
         if key in states:
             started = ExecutionStarted.parse(0, None, name, data)
             states[key].parent = started.parent
             states[key].start_at = started.start_at
-    for key, task, kind, name, data, at, tries, asked in connection.execute(query("open_tasks")).fetchall():
+    for key, task, kind, name, data, at, tries, asked in _rows(connection, query("open_tasks")):
         if key in states:
             _reopen(states[key], task, kind, name, data, at, tries, asked)
-    for key, turn, kind, *columns in connection.execute(query("open_pending")).fetchall():
+    for key, turn, kind, *columns in _rows(connection, query("open_pending")):
         if key in states:
             states[key].turn = turn
             if kind is not None:
                 _set_aside(states[key], parse_event(kind, *columns))
     return states
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, statement: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, some at a time: all at once would take more memory than what is made of them."""
+    result = connection.execute(statement)
+    while part := result.fetchmany(_ROWS_AT_ONCE):
+        yield from part
 
 
 def _set_aside(state: InstanceState, event: HistoryEvent) -> None:
@@ -142,10 +151,16 @@ def record_of(row: tuple[Any, ...]) -> InstanceRecord:
     return InstanceRecord(*values)
 
 
+def id_hash(id: str) -> int:
+    """The number by which rows are looked up before their ids are compared."""
+    return zlib.crc32(id.encode())
+
+
 def row_of(record: InstanceRecord) -> tuple[Any, ...]:
     """The row of `instance` that holds the record."""
     waits = _encode_waits(record.waits).decode() if record.waits else None
     return (
-        record.key, record.id, record.name, record.status, record.generation, record.created_at, record.updated_at,
-        record.started_pos, record.ended_pos, record.custom_status, record.parent_id, record.code, waits, record.held,
+        record.key, record.id, id_hash(record.id), record.name, record.status, record.generation, record.created_at,
+        record.updated_at, record.started_pos, record.ended_pos, record.custom_status, record.parent_id, record.code, waits,
+        record.held,
     )

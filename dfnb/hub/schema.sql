@@ -27,6 +27,7 @@ CREATE INDEX event_instance ON event (instance);
 CREATE TABLE instance (
     key INTEGER PRIMARY KEY,
     id VARCHAR NOT NULL,
+    id_hash UINTEGER NOT NULL,         -- CRC-32 of the id: many times faster to look through than the ids
     name VARCHAR NOT NULL,
     status VARCHAR NOT NULL,
     generation INTEGER NOT NULL,

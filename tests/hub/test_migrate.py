@@ -81,9 +81,9 @@ def make_hub(tmp_path: Path) -> Callable[[], TaskHub]:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (text_file, ""),
+        (text_file, "not a DuckDB database"),
         (short_file, ""),
-        (sqlite_file, ""),
+        (sqlite_file, "not a DuckDB database"),
         (foreign_database, "other tables (sales)"),
         (foreign_table_hub, "`hub` is not ours"),
         (someone_elses_hub, "`hub` is not ours"),
