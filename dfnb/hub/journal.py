@@ -374,8 +374,7 @@ class Journal:
         """Copy the live rows into a new file and put it in the old one's place. Only as a job; sizes before and after."""
         if self.path == ":memory:":
             return 0, 0
-        connection.execute("CHECKPOINT")
-        before = Path(self.path).stat().st_size
+        before = sum(file.stat().st_size for file in (Path(self.path), Path(f"{self.path}.wal")) if file.exists())
         fresh = _remains(self.path)
         try:
             copy_database(connection, fresh)

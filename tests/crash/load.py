@@ -6,6 +6,7 @@ executed (`ran`) and seen (`saw`). One `write` a line is enough: SIGKILL takes t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -279,7 +280,8 @@ class Load:
                 LEDGER.write(purged=id)
 
     def _checkpoint(self) -> None:
-        self.app._hub.run(lambda connection: connection.execute("CHECKPOINT")).result()
+        with contextlib.suppress(df.HubUnavailableError):  # DuckDB does not wait for others who are reading
+            self.app._hub.run(lambda connection: connection.execute("CHECKPOINT")).result()
 
     def _compact(self) -> None:
         if self.random.random() < 0.2:
