@@ -24,7 +24,8 @@ from dfnb.engine.batch import BatchEngine
 from dfnb.engine.clock import Clock, SystemClock
 from dfnb.engine.worker import Worker
 from dfnb.errors import HubClosedError, HubError
-from dfnb.hub.memory import Relation, TaskHub
+from dfnb.hub.client_side import Relation
+from dfnb.hub.hub import TaskHub
 from dfnb.hub.state import Message
 
 logger = logging.getLogger("dfnb")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
-import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 
@@ -16,31 +13,25 @@ from dfnb.errors import (
     HubClosedError,
     HubUnavailableError,
     InstanceConflictError,
-    InstanceExistsError,
     InstanceFinishedError,
     InstanceNotFoundError,
 )
 from dfnb.hub import reader
-from dfnb.hub.journal import Batch, Journal, Row
+from dfnb.hub.memory import WorkingSet
 from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
-from dfnb.hub.recovery import fold, id_hash, record_of, recover, row_of
-from dfnb.hub.sql import placeholders, query
-from dfnb.hub.state import Ack, InstanceState, Message, OpenTask
+from dfnb.hub.sql import query
+from dfnb.hub.state import Ack, InstanceState, Message
 from dfnb.records.history import (
     EventRaised,
     ExecutionCompleted,
     ExecutionResumed,
     ExecutionRewound,
-    ExecutionStarted,
     ExecutionSuspended,
     ExecutionTerminated,
     HistoryEvent,
     Recorded,
-    TimerCreated,
-    TimerFired,
-    parse_event,
 )
-from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
+from dfnb.records.instance import InstanceRecord
 from dfnb.records.log import LogLine
 
 Relation = duckdb.DuckDBPyRelation
@@ -63,7 +54,7 @@ class HubClientSide(WorkingSet):
             self._check_free(requests)
             self._in_flight.add(ack)
             for request in requests:
-                self._admit(request, Message(_started(request), at, ack=ack))
+                self._admit(request, Message(request.event(), at, ack=ack))
             self.changed.notify_all()
         if replaced:
             ack.future.add_done_callback(lambda done: self._delete_replaced(done, replaced))
@@ -103,9 +94,8 @@ class HubClientSide(WorkingSet):
                 raise InstanceConflictError(state.id, "Running", "rewind", "another call has rewound it already")
             self._readmit(state)
             self._in_flight.add(ack)
-            rewound = ExecutionRewound(_tasks_to_rewind(state), event.reason)
+            rewound = ExecutionRewound(state.tasks_to_rewind(), event.reason)
             self._put(state, Message(rewound, self.now(), internal=True, ack=ack))
-            self._unsaved[state.key] = state
             self.changed.notify_all()
         return ack.future
 
@@ -207,7 +197,7 @@ class HubClientSide(WorkingSet):
                 if latest is not None and latest.key == record.key:
                     self._forget_end(record.id)
         self._journal.run(lambda connection: self._delete(connection, keys)).result()
-        self._tell(frozenset(record.id for record in records))
+        self._tell(record.id for record in records)
         return len(keys)
 
     def run(self, job: Callable[[duckdb.DuckDBPyConnection], Any]) -> Future[Any]:
@@ -223,7 +213,7 @@ class HubClientSide(WorkingSet):
 def _check_allowed(state: InstanceState, event: HistoryEvent, operation: str) -> None:
     if state.is_terminal:
         raise InstanceFinishedError(state.id, state.status, operation)
-    status = "Suspended" if state.suspended else _visible_status(state)
+    status = "Suspended" if state.suspended else state.visible_status
     if isinstance(event, ExecutionSuspended) and state.suspended:
         raise InstanceConflictError(state.id, status, operation, "resume it first")
     if isinstance(event, ExecutionResumed) and not state.suspended:

@@ -11,41 +11,21 @@ import heapq
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import duckdb
 
 from dfnb.errors import (
     HubClosedError,
     HubUnavailableError,
-    InstanceConflictError,
     InstanceExistsError,
-    InstanceFinishedError,
-    InstanceNotFoundError,
 )
-from dfnb.hub import reader
-from dfnb.hub.journal import Batch, Journal, Row
-from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
+from dfnb.hub.journal import Journal
+from dfnb.hub.protocol import Ended, StartRequest
 from dfnb.hub.recovery import fold, id_hash, record_of, recover, row_of
 from dfnb.hub.sql import placeholders, query
-from dfnb.hub.state import Ack, InstanceState, Message, OpenTask
-from dfnb.records.history import (
-    EventRaised,
-    ExecutionCompleted,
-    ExecutionResumed,
-    ExecutionRewound,
-    ExecutionStarted,
-    ExecutionSuspended,
-    ExecutionTerminated,
-    HistoryEvent,
-    Recorded,
-    TimerCreated,
-    TimerFired,
-    parse_event,
-)
-from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
-from dfnb.records.log import LogLine
+from dfnb.hub.state import Ack, InstanceState, Message
+from dfnb.records.instance import InstanceRecord
 
 T = TypeVar("T")
 
@@ -66,6 +46,7 @@ class WorkingSet:
         self._by_id: dict[str, InstanceState] = {}
         self._ready: deque[InstanceState] = deque()
         self._timers: list[tuple[int, int, int, int]] = []
+        self._unsaved: dict[int, InstanceState] = {}  # with messages in the inbox that the present batch must save
         self._in_flight: set[Ack] = set()
         self._dirty: dict[int, InstanceRecord] = {}
         self._flushed_pos = -1
@@ -179,11 +160,13 @@ class WorkingSet:
         if state.inbox is None:
             state.inbox = []
         state.inbox.append(message)
+        if message.internal:
+            self._unsaved[state.key] = state
         if not state.queued:
             state.queued = True
             self._ready.append(state)
 
-    def _admit(self, request: StartRequest, message: Message) -> InstanceState:
+    def _admit(self, request: StartRequest, message: Message) -> None:
         state = InstanceState(self._next_key, request.id)
         self._next_key += 1
         state.name = request.name
@@ -193,14 +176,13 @@ class WorkingSet:
         self._by_id[request.id] = state
         self._forget_end(request.id)
         self._put(state, message)
-        return state
 
     def _check_free(self, requests: Sequence[StartRequest]) -> None:
         taken = set()
         for request in requests:
             state = self._by_id.get(request.id)
             if state is not None:
-                raise InstanceExistsError(request.id, _visible_status(state))
+                raise InstanceExistsError(request.id, state.visible_status)
             if request.id in taken:
                 raise InstanceExistsError(request.id, "asked for twice in this call")
             taken.add(request.id)
@@ -299,9 +281,10 @@ class WorkingSet:
         for key in keys:
             self._dirty.pop(key, None)
 
-    def _tell(self, ids: frozenset[str]) -> None:
+    def _tell(self, ids: Iterable[str]) -> None:
+        told = frozenset(ids) if self._watchers else frozenset()
         for watcher in self._watchers:
-            watcher(ids)
+            watcher(told)
 
 
 def _stored(cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[InstanceRecord]:
@@ -323,7 +306,3 @@ def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[int]) -> None:
         for statement in ("delete_events", "delete_logs", "delete_instances"):
             connection.execute(query(statement).format(placeholders(len(part))), part)
     connection.execute("COMMIT")
-
-
-def visible_status(state: InstanceState) -> str:
-    return state.record.status if state.record is not None else "Pending"

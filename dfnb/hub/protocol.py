@@ -11,7 +11,7 @@ import msgspec
 
 from dfnb.errors import HubUnavailableError, InstanceExistsError
 from dfnb.hub.state import InstanceState, Message, OpenTask
-from dfnb.records.history import ExecutionCompleted, HistoryEvent, ParentRef, Recorded
+from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HistoryEvent, ParentRef, Recorded
 from dfnb.records.instance import InstanceRecord, Wait
 from dfnb.records.log import LogLine
 
@@ -28,6 +28,10 @@ class StartRequest(msgspec.Struct, frozen=True):
     fresh: bool = False
     """The id was just made and cannot belong to an older instance."""
     parent: ParentRef | None = None
+
+    def event(self) -> ExecutionStarted:
+        """The event that starts it."""
+        return ExecutionStarted(self.name, self.id, self.input, self.code, self.start_at, self.parent, self.version)
 
 
 class InstanceQuery(msgspec.Struct, frozen=True):

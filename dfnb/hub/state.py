@@ -124,6 +124,21 @@ class InstanceState:
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
 
+    @property
+    def visible_status(self) -> str:
+        """The status clients are told: the committed one."""
+        return self.record.status if self.record is not None else "Pending"
+
+    @property
+    def has_open_activities(self) -> bool:
+        return any(entry.kind == "activity" for entry in (self.open or {}).values())
+
+    def tasks_to_rewind(self) -> tuple[int, ...]:
+        """What failed, and the activities given up at the end: nobody would answer for those."""
+        failed = self.result.failed_tasks if self.result is not None else ()
+        given_up = [task for task, entry in (self.open or {}).items() if entry.kind == "activity"]
+        return tuple(sorted({*failed, *given_up}))
+
     def apply(self, event: HistoryEvent, pos: int, turn: int, at: int) -> None:
         """Take in one event of the history."""
         if at > self.updated_at:

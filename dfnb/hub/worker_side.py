@@ -7,36 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import threading
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar
-
-import duckdb
 
 from dfnb.errors import (
     HubClosedError,
     HubUnavailableError,
-    InstanceConflictError,
     InstanceExistsError,
-    InstanceFinishedError,
-    InstanceNotFoundError,
 )
-from dfnb.hub import reader
-from dfnb.hub.journal import Batch, Journal, Row
-from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
-from dfnb.hub.recovery import fold, id_hash, record_of, recover, row_of
+from dfnb.hub.journal import Batch, Row
+from dfnb.hub.memory import WorkingSet
+from dfnb.hub.protocol import Ended, StartRequest
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack, InstanceState, Message, OpenTask
 from dfnb.records.history import (
     EventRaised,
     ExecutionCompleted,
-    ExecutionResumed,
     ExecutionRewound,
     ExecutionStarted,
-    ExecutionSuspended,
-    ExecutionTerminated,
     HistoryEvent,
     Recorded,
     TimerCreated,
@@ -70,7 +57,6 @@ class HubWorkerSide(WorkingSet):
 
     def __init__(self, path: str, *, durability: str = "durable", now: Callable[[], int]) -> None:
         self._batch = OpenBatch()
-        self._unsaved: dict[int, InstanceState] = {}
         super().__init__(path, durability=durability, now=now)
 
     # what is ready
@@ -194,8 +180,7 @@ class HubWorkerSide(WorkingSet):
                 self._check_free([request])
             except InstanceExistsError as error:
                 return error
-            state = self._admit(request, Message(_started(request), at, internal=True))
-            self._unsaved[state.key] = state
+            self._admit(request, Message(request.event(), at, internal=True))
             return None
 
     def continue_as_new(self, state: InstanceState, events: Sequence[HistoryEvent], at: int) -> None:
@@ -214,7 +199,6 @@ class HubWorkerSide(WorkingSet):
             if state is None:
                 return False
             self._put(state, message)
-            self._unsaved[state.key] = state
             return True
 
     def rewind_child(self, state: InstanceState, reason: str | None, at: int) -> None:
@@ -222,7 +206,7 @@ class HubWorkerSide(WorkingSet):
         with self.changed:
             self._by_id[state.id] = state
             self._readmit(state)
-        self.post(state.id, Message(ExecutionRewound(_tasks_to_rewind(state), reason), at))
+        self.post(state.id, Message(ExecutionRewound(state.tasks_to_rewind(), reason), at))
 
     def record(self, state: InstanceState, events: Iterable[tuple[HistoryEvent, int]], turn: int) -> None:
         """Add events to an instance's history, within the present batch."""
@@ -259,7 +243,7 @@ class HubWorkerSide(WorkingSet):
         if state.open is not None:
             state.open.pop(task, None)
         with self.changed:
-            if self._by_id.get(state.id) is not state and not _has_activities(state):
+            if self._by_id.get(state.id) is not state and not state.has_open_activities:
                 self._states.pop(state.key, None)
 
     def finish_turn(self, state: InstanceState, waits: tuple[Wait, ...], messages: Sequence[Message] = ()) -> None:
@@ -338,7 +322,7 @@ class HubWorkerSide(WorkingSet):
             ack.accept()
         self._answer_waiters(ended)
         after()
-        self._tell(frozenset(record.id for record in made.records.values()))
+        self._tell(record.id for record in made.records.values())
 
     def _retire(self, state: InstanceState, record: InstanceRecord) -> None:
         """An ended instance leaves the working set; with activities still out it stays to write down their late results."""
@@ -346,7 +330,7 @@ class HubWorkerSide(WorkingSet):
             del self._by_id[state.id]
             self._ended[state.id] = record
             self._keep_end(record, state.result)
-        if not _has_activities(state):
+        if not state.has_open_activities:
             self._states.pop(state.key, None)
 
     def _keep_end(self, record: InstanceRecord, end: ExecutionCompleted | None) -> None:
@@ -363,7 +347,3 @@ class HubWorkerSide(WorkingSet):
             for waiter in waiters:
                 if waiter.set_running_or_notify_cancel() and state.record is not None and state.result is not None:
                     waiter.set_result(Ended(state.record, state.result))
-
-
-def _has_activities(state: InstanceState) -> bool:
-    return any(entry.kind == "activity" for entry in (state.open or {}).values())

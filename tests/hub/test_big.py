@@ -13,7 +13,7 @@ import pytest
 
 import dfnb as df
 from dfnb.definitions import Registry
-from dfnb.hub.memory import TaskHub
+from dfnb.hub.hub import TaskHub
 
 BIG_HUB = Path(__file__).parent.parent / "benchmarks" / "big_hub.py"
 MEGABYTE = 1_000_000

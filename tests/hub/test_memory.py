@@ -16,7 +16,7 @@ from dfnb.errors import (
     InstanceFinishedError,
     InstanceNotFoundError,
 )
-from dfnb.hub.memory import TaskHub
+from dfnb.hub.hub import TaskHub
 from dfnb.hub.protocol import StartRequest
 from dfnb.hub.state import Message
 from dfnb.records.failure import FailureDetails

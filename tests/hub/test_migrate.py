@@ -16,7 +16,7 @@ import pytest
 
 from dfnb.errors import HubFormatError, HubInUseError
 from dfnb.hub import migrate
-from dfnb.hub.memory import TaskHub
+from dfnb.hub.hub import TaskHub
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -111,7 +111,7 @@ def test_what_is_no_hub_is_refused_and_untouched(
 def killed_hub(path: Path) -> None:
     """A hub with a write-ahead log, as a killed process leaves it."""
     code = (
-        "import os, sys; from dfnb.hub.memory import TaskHub; from dfnb.hub.journal import Batch\n"
+        "import os, sys; from dfnb.hub.hub import TaskHub; from dfnb.hub.journal import Batch\n"
         "hub = TaskHub(sys.argv[1], now=lambda: 1)\n"
         "for n in range(50):\n"
         "    hub._journal.submit(Batch([(n, 1, 0, 1, 12, None, None, n, None, 'x' * 1000)], [], lambda: None, lambda: None))\n"

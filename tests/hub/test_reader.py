@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dfnb.errors import QueryError
 from dfnb.hub import reader
-from dfnb.hub.memory import TaskHub
+from dfnb.hub.hub import TaskHub
 from dfnb.hub.protocol import InstanceQuery, StartRequest
 from dfnb.records.history import CustomStatusSet
 from dfnb.records.instance import InstanceRecord

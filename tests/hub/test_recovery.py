@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfnb.hub.memory import TaskHub
+from dfnb.hub.hub import TaskHub
 from dfnb.hub.protocol import StartRequest
 from dfnb.hub.state import InstanceState, Message
 from dfnb.records.failure import FailureDetails

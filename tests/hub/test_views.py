@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dfnb.hub.memory import TaskHub
+from dfnb.hub.hub import TaskHub
 from dfnb.hub.protocol import StartRequest
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
