@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 import time
 import weakref
@@ -21,9 +20,10 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from dfnb.errors import HubClosedError, HubError, HubFormatError, HubInUseError, HubUnavailableError
+from dfnb.errors import HubClosedError, HubError, HubFormatError, HubUnavailableError
+from dfnb.hub.file import copy_database, first_line, keep_private, look, open_file, open_or_create, remains
 from dfnb.hub.migrate import check, migrate
-from dfnb.hub.sql import query, schema
+from dfnb.hub.sql import query
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -37,12 +37,6 @@ _RELAXED_SECONDS = 0.01
 _READERS_SECONDS = 0.01
 _PATIENCE_SECONDS = 5.0
 """How long a compaction waits for running queries before it interrupts them."""
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    # DuckDB hands even a lone insert to a second thread where there is one, and a commit is a third slower for it
-    "threads": 1,
-    # of a new file: with the usual 256 KiB a small hub would be mostly empty blocks
-    "default_block_size": 65_536,
-}
 _GROUP_ROWS = 4_000
 _BACKLOG_ROWS = 8_000
 _CHECKPOINT_ROWS = 500
@@ -248,7 +242,7 @@ class Journal:
         except (duckdb.Error, OSError, HubError) as error:
             self._clear()
             first = self.problem is None
-            self.problem = HubUnavailableError(self.path, _first_line(error))
+            self.problem = HubUnavailableError(self.path, first_line(error))
             if first:
                 self._on_problem(self.problem)
             return False
@@ -281,7 +275,7 @@ class Journal:
     def _guard(self) -> None:
         """Keep the write-ahead log, made anew after each checkpoint, for the owner's eyes only, like the file itself."""
         self._guarded = True
-        _keep_private(Path(f"{self.path}.wal"))
+        keep_private(Path(f"{self.path}.wal"))
 
     def _write_both(self, rows: Sequence[Row], logs: Sequence[Row]) -> None:
         self._database.execute("BEGIN")
@@ -305,7 +299,7 @@ class Journal:
         except BaseException as error:
             self._undo()
             refused = isinstance(error, duckdb.Error | OSError)
-            future.set_exception(HubUnavailableError(self.path, _first_line(error)) if refused else error)
+            future.set_exception(HubUnavailableError(self.path, first_line(error)) if refused else error)
         else:
             future.set_result(result)
 
@@ -335,10 +329,10 @@ class Journal:
 
     def _connect(self, now: int) -> None:
         try:
-            _look(self.path)
-            self._database = _open_or_create(self.path)
+            look(self.path)
+            self._database = open_or_create(self.path)
         except OSError as error:
-            raise HubFormatError(self.path, _first_line(error)) from error
+            raise HubFormatError(self.path, first_line(error)) from error
         try:
             migrate(self._database, check(self._database, self.path), now)
             self._prepare()
@@ -347,10 +341,10 @@ class Journal:
             raise
         except duckdb.Error as error:
             self._database.close()
-            raise HubFormatError(self.path, _first_line(error)) from error
+            raise HubFormatError(self.path, first_line(error)) from error
         if self.path != ":memory:":
-            _keep_private(Path(self.path))
-            _remains(self.path)
+            keep_private(Path(self.path))
+            remains(self.path)
 
     def _prepare(self) -> None:
         self._side = self._database.cursor()
@@ -367,7 +361,7 @@ class Journal:
         """Open the file anew, as after a crash."""
         if not self._away:
             self._disconnect()
-        self._database = _open(self.path, read_only=False)
+        self._database = open_file(self.path, read_only=False)
         self._prepare()
 
     def rewrite(self, connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
@@ -375,13 +369,13 @@ class Journal:
         if self.path == ":memory:":
             return 0, 0
         before = sum(file.stat().st_size for file in (Path(self.path), Path(f"{self.path}.wal")) if file.exists())
-        fresh = _remains(self.path)
+        fresh = remains(self.path)
         try:
             copy_database(connection, fresh)
             self._replace(fresh)
         except (duckdb.Error, OSError) as error:
-            _remains(self.path)
-            raise HubUnavailableError(self.path, _first_line(error)) from error
+            remains(self.path)
+            raise HubUnavailableError(self.path, first_line(error)) from error
         return before, Path(self.path).stat().st_size
 
     def _replace(self, fresh: Path) -> None:
@@ -423,77 +417,3 @@ class Journal:
         for reader in list(self._cursors):
             with contextlib.suppress(duckdb.Error):  # it has just ended by itself
                 reader.interrupt()
-
-
-def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    """Write all tables of the connection's database into a new hub file."""
-    (source,) = connection.execute("SELECT current_database()").fetchall()[0]
-    literal = str(target).replace("'", "''")
-    connection.execute(f"ATTACH '{literal}' AS compacted")
-    _keep_private(target)
-    try:
-        connection.execute("USE compacted")
-        connection.execute(schema())
-        connection.execute("DELETE FROM event_kind")
-        for table in ("hub", "event", "instance", "log", "definition", "event_kind"):
-            connection.execute(f'INSERT INTO compacted.{table} SELECT * FROM "{source}".main.{table} ORDER BY ALL')
-        connection.execute("CHECKPOINT compacted")
-    finally:
-        connection.execute(f'USE "{source}"')
-        connection.execute("DETACH compacted")
-
-
-def _remains(path: str) -> Path:
-    """The name of a compaction's copy, with what an earlier one may have left of it removed."""
-    fresh = Path(f"{path}.compact")
-    for file in (fresh, Path(f"{fresh}.wal")):
-        file.unlink(missing_ok=True)
-    return fresh
-
-
-def _look(path: str) -> None:
-    """Refuse a file that is not ours before it is opened for writing, which would fold its write-ahead log into it.
-
-    Without such a log, opening changes nothing, and one look, after it, is enough.
-    """
-    file = Path(path)
-    if path == ":memory:" or not file.exists() or file.stat().st_size == 0:
-        return
-    with file.open("rb") as begin:
-        if begin.read(12)[8:] != b"DUCK":  # DuckDB itself would look for an extension that knows the file, on the net too
-            raise HubFormatError(path, "it is not a DuckDB database")
-    if Path(f"{path}.wal").exists():
-        with _open(path, read_only=True) as connection:
-            check(connection, path)
-
-
-def _open_or_create(path: str) -> duckdb.DuckDBPyConnection:
-    file = Path(path)
-    if path != ":memory:" and file.exists() and file.stat().st_size == 0:
-        file.unlink()  # what a crash at the very first moment leaves; DuckDB would not take it for a new file
-    return _open(path, read_only=False)
-
-
-def _keep_private(file: Path) -> None:
-    if os.name == "posix" and file.exists():
-        file.chmod(0o600)
-
-
-def _open(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(path, read_only=read_only, config=_SETTINGS)
-    except duckdb.Error as error:
-        text = str(error)
-        if "different configuration" in text:
-            raise HubInUseError(path, os.getpid()) from None
-        if "lock" in text.lower() or "being used by another process" in text:
-            pid = re.search(r"PID (\d+)", text)
-            raise HubInUseError(path, int(pid.group(1)) if pid else None) from None
-        raise HubFormatError(path, _first_line(error)) from error
-    except OSError as error:
-        raise HubFormatError(path, _first_line(error)) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-

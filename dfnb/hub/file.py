@@ -1,0 +1,93 @@
+"""The hub file itself: how it is looked at, opened, kept private and copied."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import duckdb
+
+from dfnb.errors import HubFormatError, HubInUseError
+from dfnb.hub.migrate import check
+from dfnb.hub.sql import schema
+
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    # DuckDB hands even a lone insert to a second thread where there is one, and a commit is a third slower for it
+    "threads": 1,
+    # of a new file: with the usual 256 KiB a small hub would be mostly empty blocks
+    "default_block_size": 65_536,
+}
+
+
+def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    """Write all tables of the connection's database into a new hub file."""
+    (source,) = connection.execute("SELECT current_database()").fetchall()[0]
+    literal = str(target).replace("'", "''")
+    connection.execute(f"ATTACH '{literal}' AS compacted")
+    keep_private(target)
+    try:
+        connection.execute("USE compacted")
+        connection.execute(schema())
+        connection.execute("DELETE FROM event_kind")
+        for table in ("hub", "event", "instance", "log", "definition", "event_kind"):
+            connection.execute(f'INSERT INTO compacted.{table} SELECT * FROM "{source}".main.{table} ORDER BY ALL')
+        connection.execute("CHECKPOINT compacted")
+    finally:
+        connection.execute(f'USE "{source}"')
+        connection.execute("DETACH compacted")
+
+
+def remains(path: str) -> Path:
+    """The name of a compaction's copy, with what an earlier one may have left of it removed."""
+    fresh = Path(f"{path}.compact")
+    for file in (fresh, Path(f"{fresh}.wal")):
+        file.unlink(missing_ok=True)
+    return fresh
+
+
+def look(path: str) -> None:
+    """Refuse a file that is not ours before it is opened for writing, which would fold its write-ahead log into it.
+
+    Without such a log, opening changes nothing, and one look, after it, is enough.
+    """
+    file = Path(path)
+    if path == ":memory:" or not file.exists() or file.stat().st_size == 0:
+        return
+    with file.open("rb") as begin:
+        if begin.read(12)[8:] != b"DUCK":  # DuckDB itself would look for an extension that knows the file, on the net too
+            raise HubFormatError(path, "it is not a DuckDB database")
+    if Path(f"{path}.wal").exists():
+        with open_file(path, read_only=True) as connection:
+            check(connection, path)
+
+
+def open_or_create(path: str) -> duckdb.DuckDBPyConnection:
+    file = Path(path)
+    if path != ":memory:" and file.exists() and file.stat().st_size == 0:
+        file.unlink()  # what a crash at the very first moment leaves; DuckDB would not take it for a new file
+    return open_file(path, read_only=False)
+
+
+def keep_private(file: Path) -> None:
+    if os.name == "posix" and file.exists():
+        file.chmod(0o600)
+
+
+def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(path, read_only=read_only, config=_SETTINGS)
+    except duckdb.Error as error:
+        text = str(error)
+        if "different configuration" in text:
+            raise HubInUseError(path, os.getpid()) from None
+        if "lock" in text.lower() or "being used by another process" in text:
+            pid = re.search(r"PID (\d+)", text)
+            raise HubInUseError(path, int(pid.group(1)) if pid else None) from None
+        raise HubFormatError(path, first_line(error)) from error
+    except OSError as error:
+        raise HubFormatError(path, first_line(error)) from error
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
