@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Figures = dict[str, float]
 
-WARM_UP = {"W1": "20 runs", "W2": "a chain of 20", "W3": "20 activities at once", "W4": "20 orchestrations", "W5": "none",
+WARM_UP = {"W0": "none", "W1": "20 runs", "W2": "a chain of 20", "W3": "20 activities at once", "W4": "20 orchestrations", "W5": "none",
            "W6": "20 orchestrations before the kill, none after", "W7": "20 orchestrations, not counted"}
 """What is run before the clock starts."""
 
@@ -283,7 +283,27 @@ def w6_waiting(folder: Path) -> Figures:
     return {}
 
 
+def w0_floor(folder: Path) -> Figures:
+    """What DuckDB itself takes for one durable commit of two rows, as a step makes it: nothing durable can be faster here."""
+    import duckdb
+
+    with duckdb.connect(str(folder / "floor.duckdb"), config={"threads": 1}) as connection:
+        connection.execute("CREATE TABLE event (pos BIGINT, instance INTEGER, generation INTEGER, turn INTEGER, kind UTINYINT, "
+                           "task INTEGER, took BIGINT, happened_at BIGINT, name VARCHAR, data VARCHAR)")
+        connection.execute("CREATE INDEX event_instance ON event (instance)")
+        connection.execute("PRAGMA disable_optimizer")
+        appender = connection.appender("event")
+        took = []
+        for pos in range(500):
+            began = time.perf_counter()
+            appender.append_rows([(2 * pos, 1, 0, pos, 5, pos, 1, pos, None, "1"), (2 * pos + 1, 1, 0, pos, 4, pos, None, pos, "f", "1")])
+            appender.flush()
+            took.append(time.perf_counter() - began)
+    return {"commit_ms": statistics.median(took) * 1000}
+
+
 CASES: dict[str, Callable[[Path], Figures]] = {
+    "w0_floor": w0_floor,
     "w1_single": w1_single,
     "w2_chain_200": lambda folder: w2_chain(folder, 200),
     "w2_chain_5000": lambda folder: w2_chain(folder, 5_000),
