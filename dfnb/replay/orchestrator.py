@@ -335,6 +335,13 @@ class OrchestrationReplay:
             self._advance()
         else:
             self._raised.setdefault(event.name, deque()).append(event)
+            self._warn_of_case(event.name)
+
+    def _warn_of_case(self, name: str) -> None:
+        """An event that only its letters' case keeps from a waiter is more likely a slip than meant."""
+        for waited, waiters in self._waiters.items():
+            if waiters and not self.replaying and waited.casefold() == name.casefold():
+                self._warnings.append(f"event {name!r} was raised while the code waits for {waited!r}: names are compared exactly")
 
     def _settle_event(self, task: ExternalEventTask, event: EventRaised) -> None:
         self._decode(task, event.input)

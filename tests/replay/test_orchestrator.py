@@ -296,3 +296,14 @@ def test_a_changed_input_is_only_warned_of() -> None:
     history = HistoryBuilder("two").scheduled("a", 1).completed(5).scheduled("b", 5)
     (warning,) = after(other_input, history, OrchestratorStarted()).warnings
     assert "activity 'a' (event 2) was recorded with another input" in warning
+
+
+def test_an_event_named_in_another_case_is_kept_and_warned_of_once() -> None:
+    def approval(context: Any) -> Iterator[Any]:
+        return (yield context.wait_for_external_event("approve"))
+
+    history = HistoryBuilder("approval")
+    decision = after(approval, history, EventRaised("Approve", "1"))
+    assert decision.end is None
+    assert decision.warnings == ("event 'Approve' was raised while the code waits for 'approve': names are compared exactly",)
+    assert cores[-1].turn(3_000_000, [EventRaised("approve", "2")]).end == ExecutionCompleted("Completed", "2")
