@@ -45,7 +45,7 @@ from dfnb.records.history import (
     TimerFired,
 )
 from dfnb.records.instance import Wait
-from dfnb.replay.context import to_microseconds
+from dfnb.records.times import to_microseconds
 from dfnb.replay.orchestrator import OrchestrationReplay
 
 __all__ = [

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from dfnb.records import payload
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted
 from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus, Wait
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def as_datetime(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+from dfnb.records.times import to_datetime, to_microseconds
 
 
 def as_microseconds(when: datetime | None) -> int | None:
@@ -25,8 +20,7 @@ def as_microseconds(when: datetime | None) -> int | None:
         return None
     if not isinstance(when, datetime):
         raise TypeError(f"a time is given as a datetime, not {type(when).__name__}")
-    aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
+    return to_microseconds(when)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +102,8 @@ def status_of(
     return DurableOrchestrationStatus(
         name=record.name,
         instance_id=record.id,
-        created_time=as_datetime(record.created_at),
-        last_updated_time=as_datetime(record.updated_at),
+        created_time=to_datetime(record.created_at),
+        last_updated_time=to_datetime(record.updated_at),
         input_=payload.decode_plain(input),
         output=output_of(record, end),
         runtime_status=OrchestrationRuntimeStatus(record.status),
@@ -153,5 +147,5 @@ def _one_wait(wait: Wait, is_defined: Callable[[str, str], bool], now: int) -> s
 
 def _clock_time(microseconds: int, now: int) -> str:
     """A time of day in the local zone, with the date when it is another day."""
-    local, today = as_datetime(microseconds).astimezone(), as_datetime(now).astimezone()
+    local, today = to_datetime(microseconds).astimezone(), to_datetime(now).astimezone()
     return local.strftime("%H:%M:%S" if local.date() == today.date() else "%Y-%m-%d %H:%M:%S")

@@ -7,9 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from dfnb.records.times import MICROSECOND, to_microseconds
+
 _LONGEST_NAP = 60.0
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -50,7 +50,7 @@ class FakeClock:
 
     def __init__(self, start: datetime | int = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._lock = threading.Lock()
-        self._now = start if isinstance(start, int) else _since_epoch(start)
+        self._now = start if isinstance(start, int) else to_microseconds(start)
         self._waiting: list[threading.Condition] = []
 
     def now(self) -> int:
@@ -63,7 +63,7 @@ class FakeClock:
         if span < timedelta(0):
             raise ValueError("a clock cannot be advanced by less than nothing")
         with self._lock:
-            self._now += span // _MICROSECOND
+            self._now += span // MICROSECOND
             waiting = list(self._waiting)
         for condition in waiting:
             with condition:
@@ -79,8 +79,3 @@ class FakeClock:
         finally:
             with self._lock:
                 self._waiting.remove(condition)
-
-
-def _since_epoch(moment: datetime) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND

@@ -7,35 +7,25 @@ import logging
 import typing
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dfnb.definitions import name_of
 from dfnb.records import payload
 from dfnb.records.retry import RetryPolicy, check_retry_options
+from dfnb.records.times import MICROSECOND, to_datetime, to_microseconds
 from dfnb.replay.tasks import ExternalEventTask, Task, TimerTask, WhenAllTask, WhenAnyTask
 
 if TYPE_CHECKING:
     from dfnb.replay.events import HistoryEventView
     from dfnb.replay.orchestrator import OrchestrationReplay
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _UUID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
 
 Named = str | Callable[..., Any]
 
 
-def to_datetime(microseconds: int) -> datetime:
-    """Microseconds since 1970 as an aware UTC datetime, exactly."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
-
-def to_microseconds(moment: datetime) -> int:
-    """An aware datetime (a naive one counts as UTC) as microseconds since 1970."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 class DurableOrchestrationContext:
@@ -161,7 +151,7 @@ class DurableOrchestrationContext:
     def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
         """A task done at that time (naive means UTC), or that long after now. A time that has passed fires at once."""
         if isinstance(fire_at, timedelta):
-            moment = self._replay.now + fire_at // _MICROSECOND
+            moment = self._replay.now + fire_at // MICROSECOND
         elif isinstance(fire_at, datetime):
             moment = to_microseconds(fire_at)
         elif isinstance(fire_at, date):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from dfnb.records.history import (
@@ -15,8 +15,7 @@ from dfnb.records.history import (
     SubOrchestrationInstanceCreated,
     TimerCreated,
 )
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from dfnb.records.times import to_datetime
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class HistoryEventView:
 
 def view(number: int, recorded: Recorded, is_played: bool) -> HistoryEventView:
     """The event as a view; `number` is its place in the history, from 1."""
-    moment = _EPOCH + timedelta(microseconds=recorded.at)
+    moment = to_datetime(recorded.at)
     return HistoryEventView(recorded.event.event_type, number, moment, is_played, **_fields(recorded.event))
 
 
@@ -58,7 +57,7 @@ def _fields(event: HistoryEvent) -> dict[str, Any]:
     if isinstance(event, ExecutionStarted | SubOrchestrationInstanceCreated):
         fields["InstanceId"] = event.instance_id
     if isinstance(event, TimerCreated):
-        fields["FireAt"] = _EPOCH + timedelta(microseconds=event.fire_at)
+        fields["FireAt"] = to_datetime(event.fire_at)
     return fields
 
 

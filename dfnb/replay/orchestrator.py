@@ -41,7 +41,8 @@ from dfnb.records.history import (
 )
 from dfnb.records.instance import Wait
 from dfnb.records.retry import RetryPolicy
-from dfnb.replay.context import DurableOrchestrationContext, to_datetime
+from dfnb.records.times import to_datetime
+from dfnb.replay.context import DurableOrchestrationContext
 from dfnb.replay.events import HistoryEventView, view
 from dfnb.replay.matching import COMPARED, OUTPUTS, compare, compare_before_rewind, is_rewind, turns
 from dfnb.replay.rewind import effective, failed_turn

@@ -11,10 +11,11 @@ import pytest
 
 import dfnb
 from dfnb import OrchestrationRuntimeStatus as Status
-from dfnb.client.status import DurableOrchestrationStatus, as_datetime, as_microseconds, waiting_sentence
+from dfnb.client.status import DurableOrchestrationStatus, as_microseconds, waiting_sentence
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.engine.clock import FakeClock
 from dfnb.records.instance import InstanceRecord, Wait
+from dfnb.records.times import to_datetime
 
 Reach = Callable[[str, Callable[[DurableOrchestrationStatus], bool]], DurableOrchestrationStatus]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -75,7 +76,7 @@ def test_a_sub_orchestration_names_its_parent(client: DurableOrchestrationClient
 
 
 def test_times_go_to_microseconds_and_back() -> None:
-    assert as_datetime(MICROS) == NOW
+    assert to_datetime(MICROS) == NOW
     assert as_microseconds(NOW.replace(tzinfo=None)) == MICROS
     assert as_microseconds(NOW.astimezone(timezone(timedelta(hours=-5)))) == MICROS
     assert as_microseconds(None) is None

@@ -33,6 +33,7 @@ from dfnb.records.history import (
     TimerCreated,
     TimerFired,
 )
+from dfnb.records.times import to_datetime
 
 Reach = Callable[[str, Callable[[DurableOrchestrationStatus], bool]], DurableOrchestrationStatus]
 START = 1_767_225_600_000_000  # 2026-01-01
@@ -188,7 +189,7 @@ def test_inputs_and_outputs_are_shown_only_when_asked_for(client: DurableOrchest
 def test_a_pending_instance_shows_no_history(registry: dfnb.Registry) -> None:
     clock = FakeClock()
     with dfnb.DurableApp(durability="memory", registry=registry, clock=clock) as app:
-        run = app.client.start("echo", start_at=dfnb.client.status.as_datetime(clock.now()) + timedelta(days=1))
+        run = app.client.start("echo", start_at=to_datetime(clock.now()) + timedelta(days=1))
         assert "historyEvents" not in run.status(show_history=True).to_json()
 
 

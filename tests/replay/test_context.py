@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dfnb.records.history import ExecutionStarted, ParentRef, Recorded, TimerCreated
-from dfnb.replay.context import to_datetime, to_microseconds
+from dfnb.records.times import to_datetime, to_microseconds
 from dfnb.replay.orchestrator import OrchestrationReplay
 from dfnb.testing import HistoryBuilder, replay
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfnb.errors import TaskCancelledError
-from dfnb.replay.context import to_datetime
+from dfnb.records.times import to_datetime
 from dfnb.replay.tasks import ActivityTask, ExternalEventTask, Task, TaskState, TimerTask, WhenAllTask, WhenAnyTask
 
 
