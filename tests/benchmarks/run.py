@@ -12,6 +12,7 @@ machine: a figure is a figure.
 from __future__ import annotations
 
 import argparse
+import compileall
 import importlib.metadata
 import json
 import os
@@ -85,6 +86,7 @@ def run_case(case: str, below: Path) -> Figures:
     with tempfile.TemporaryDirectory(prefix="dfnb-benchmark-", dir=below, ignore_cleanup_errors=True) as folder:
         command = [sys.executable, str(HERE / "workloads.py"), case, folder]
         environment = {**os.environ, "PYTHONPATH": paths}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode beside it
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=_HANGS_AFTER)
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -92,6 +94,7 @@ def run_case(case: str, below: Path) -> Figures:
 
 def run_workload(workload: str, repeat: int, below: Path) -> dict[str, Any]:
     """All cases of a workload, each `repeat` times: the medians, with their spread and the facts of the machine."""
+    compileall.compile_dir(ROOT / "dfnb", quiet=2)
     samples: dict[str, list[float]] = {}
     for case in (case for case in CASES if case.startswith(f"{workload.lower()}_")):
         for _ in range(repeat):

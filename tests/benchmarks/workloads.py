@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 
 Figures = dict[str, float]
 
-WARM_UP = {"W0": "none",
-           "W1": "20 runs", "W2": "a chain of 20", "W3": "20 activities at once", "W4": "20 orchestrations", "W5": "none",
-           "W6": "20 orchestrations before the kill, none after", "W7": "20 orchestrations, not counted"}
+WARM_UP = {
+    "W0": "none",
+    "W1": "20 runs",
+    "W2": "a chain of 20",
+    "W3": "20 activities at once",
+    "W4": "20 orchestrations",
+    "W5": "none, bytecode compiled",
+    "W6": "20 orchestrations before the kill, none after",
+    "W7": "20 orchestrations, not counted",
+}
 """What is run before the clock starts."""
 
 
