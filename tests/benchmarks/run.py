@@ -127,12 +127,13 @@ def _short(value: float) -> float:
 def markdown(results: Iterable[dict[str, Any]]) -> str:
     """The table of the README."""
     results = list(results)
-    rows = ["| | workload | here | aim |", "|---|---|---|---|"]
+    rows = ["| | workload | median | lowest to highest | aim |", "|---|---|---|---|---|"]
     for result in results:
         for line in TABLE[result["workload"]]:
             if line.figure in result["figures"]:
                 here = f"{_shown(result['figures'][line.figure])} {line.unit}"
-                rows.append(f"| {result['workload']} | {line.what} | {here} | {line.target} |")
+                spread = " to ".join(_shown(value) for value in result["spread"][line.figure])
+                rows.append(f"| {result['workload']} | {line.what} | {here} | {spread} | {line.target} |")
     if results:
         facts = results[0]
         rows += ["", f"{facts['cores']} cores, {facts['system']}, Python {facts['python']}, DuckDB {facts['duckdb']}, "
