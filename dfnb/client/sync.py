@@ -318,8 +318,9 @@ def check_instance_id(instance_id: object) -> str:
 def _statuses(given: Statuses) -> tuple[str, ...]:
     if given is None:
         return ()
-    single = isinstance(given, str | OrchestrationRuntimeStatus)
-    items: Iterable[Any] = given.split(",") if isinstance(given, str) else [given] if single else given  # type: ignore[assignment]
+    if isinstance(given, OrchestrationRuntimeStatus):
+        return (given.value,)
+    items = given.split(",") if isinstance(given, str) else given
     return tuple(OrchestrationRuntimeStatus.parse(item).value for item in items)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -132,9 +133,8 @@ class HubClientSide(WorkingSet):
         page = self.query(wanted)
         while page:
             found += page
-            last = (page[-1].created_at, page[-1].key)
-            following = reader.next_page(wanted, last)
-            page = self._read(lambda cursor, following=following: reader.list_instances(cursor, following))  # type: ignore[misc]
+            following = reader.next_page(wanted, (page[-1].created_at, page[-1].key))
+            page = self._read(functools.partial(reader.list_instances, wanted=following))
         return found
 
     def children(self, instance_id: str) -> list[InstanceRecord]:

@@ -107,3 +107,9 @@ def _reads(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
         explained = _EXPLAIN.match(statement)
         return explained is not None and _reads(connection, statement[explained.end() :])
     return bool(parsed[0].type == duckdb.StatementType.SELECT)
+
+
+def histories(connection: duckdb.DuckDBPyConnection, keys: Sequence[int], since: int) -> list[tuple[Any, ...]]:
+    """The rows of these instances from position `since` on: key, generation, turn, time and the event's columns."""
+    sql = query("histories").format(placeholders(len(keys)))
+    return connection.execute(sql, [*keys, since]).fetchall()

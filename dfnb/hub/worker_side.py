@@ -6,6 +6,7 @@ Called from the engine's thread unless a method says otherwise.
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,10 +15,10 @@ from dfnb.errors import (
     HubUnavailableError,
     InstanceExistsError,
 )
+from dfnb.hub import reader
 from dfnb.hub.journal import Batch, Row
 from dfnb.hub.memory import WorkingSet
 from dfnb.hub.protocol import Ended, StartRequest
-from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack, InstanceState, Message, OpenTask
 from dfnb.records.history import (
     EventRaised,
@@ -145,9 +146,7 @@ class HubWorkerSide(WorkingSet):
         since = min(state.started_pos for state in states)
         for start in range(0, len(states), 1000):
             keys = [state.key for state in states[start : start + 1000]]
-            sql = query("histories").format(placeholders(len(keys)))
-            rows = self._read(lambda cursor, sql=sql, keys=keys: cursor.execute(sql, [*keys, since]).fetchall())  # type: ignore[misc]
-            for key, gen, turn, at, *columns in rows:
+            for key, gen, turn, at, *columns in self._read(functools.partial(reader.histories, keys=keys, since=since)):
                 if gen == generation[key]:
                     found[key].append(Recorded(turn, at, parse_event(*columns)))
         return found
@@ -217,8 +216,8 @@ class HubWorkerSide(WorkingSet):
             state.apply(event, pos, turn, at)
             kind, task, took, name, data = event.columns()
             rows.append((pos, state.key, state.generation, turn, kind, task, took, at, name, data))
-            if kind == TimerCreated.kind:
-                self._batch.timers.append((event.fire_at, state.key, state.generation, event.task))  # type: ignore[attr-defined]
+            if isinstance(event, TimerCreated):
+                self._batch.timers.append((event.fire_at, state.key, state.generation, event.task))
             elif kind == ExecutionStarted.kind and turn == 0 and state.start_at is not None:
                 self._batch.timers.append((state.start_at, state.key, state.generation, 0))
 

@@ -122,7 +122,8 @@ def _stop(user_ns: Names, rest: str) -> None:
 @_command("compact", "rewrite the hub file without the space that purged instances left")
 def _compact(user_ns: Names, rest: str) -> None:
     before, after = apps.current().compact()
-    print(f"dfnb: hub file compacted from {_size(before)} to {_size(after)}")
+    gained = "" if after < before else "; there was nothing to give back"
+    print(f"dfnb: hub file compacted from {_size(before)} to {_size(after)}{gained}")
 
 
 def _size(number: int) -> str:

@@ -455,10 +455,12 @@ class OrchestrationReplay:
     def _let_go(self) -> None:
         generator, self._generator = self._generator, None
         self._current = None
-        for _ in range(_CLEAN_UP_YIELDS if generator is not None else 0):
+        if generator is None:
+            return
+        for _ in range(_CLEAN_UP_YIELDS):
             # it has ended: what its clean-up code raises can change nothing any more, and where that yields nothing answers
             with contextlib.suppress(BaseException):
-                generator.close()  # type: ignore[union-attr]
+                generator.close()
                 return
 
     def _warn_of_unused(self) -> None:
