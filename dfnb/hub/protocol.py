@@ -11,6 +11,7 @@ import msgspec
 
 from dfnb.errors import HubUnavailableError, InstanceExistsError
 from dfnb.hub.state import InstanceState, Message, OpenTask
+from dfnb.records.entity import EntityRecord, OperationRecord
 from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HistoryEvent, ParentRef, Recorded
 from dfnb.records.instance import InstanceRecord, Wait
 from dfnb.records.log import LogLine
@@ -47,6 +48,33 @@ class InstanceQuery(msgspec.Struct, frozen=True):
     """Continue behind this (created_at, key): the last of the page before."""
 
 
+class SignalRequest(msgspec.Struct, frozen=True, gc=False):
+    """One operation a client sends to an entity (``@name@key``). The input is JSON text."""
+
+    entity: str
+    operation: str
+    input: str | None = None
+    due_at: int | None = None
+    destroy: bool = False
+    """Whether the state goes away after it, whatever the operation's code left."""
+
+
+class EntityQuery(msgspec.Struct, frozen=True):
+    """Which entities: every condition given must hold; times (of the last operation) are inclusive."""
+
+    name: str | None = None
+    updated_from: int | None = None
+    updated_to: int | None = None
+    id_prefix: str | None = None
+    with_state: bool = True
+    """Whether the records carry the state; it may be large."""
+    with_empty: bool = False
+    """Whether entities without a state are listed too."""
+    limit: int = 100
+    after: int | None = None
+    """Continue behind this key: the last of the page before."""
+
+
 class Ended(msgspec.Struct, frozen=True):
     """How an instance ended: what its waiters get."""
 
@@ -71,6 +99,12 @@ class ClientSide(Protocol):
     @property
     def problem(self) -> HubUnavailableError | None: ...
     def purge(self, records: Sequence[InstanceRecord]) -> int: ...
+    def signal_entities(self, requests: Sequence[SignalRequest]) -> Future[None]: ...
+    def find_entity(self, entity_id: str) -> EntityRecord | None: ...
+    def query_entities(self, query: EntityQuery) -> list[EntityRecord]: ...
+    def entity_operations(self, record: EntityRecord, limit: int) -> list[OperationRecord]: ...
+    def entity_logs(self, record: EntityRecord) -> list[LogLine]: ...
+    def clean_entities(self, *, remove_empty: bool, release_orphaned_locks: bool) -> tuple[int, int]: ...
     def watch(self, callback: Callable[[frozenset[str]], None]) -> Callable[[], None]: ...
 
 
@@ -102,4 +136,4 @@ class WorkerSide(Protocol):
     def deliver(self, results: Sequence[tuple[int, Message]]) -> None: ...
 
 
-__all__ = ["ClientSide", "Ended", "InstanceQuery", "StartRequest", "WorkerSide"]
+__all__ = ["ClientSide", "Ended", "EntityQuery", "InstanceQuery", "SignalRequest", "StartRequest", "WorkerSide"]

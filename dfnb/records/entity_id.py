@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+_FORBIDDEN = frozenset("/\\?#@")
+
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class EntityId:
-    """An entity's name (compared in lower case) and key (case kept); as text ``@name@key``."""
+    """An entity's name (compared in lower case) and key (case kept); as text ``@name@key``.
+
+    Both are texts that are not empty, without ``/ \\ ? # @`` and control characters: they are part of URLs. ValueError otherwise.
+    """
 
     name: str
     key: str
@@ -16,9 +21,11 @@ class EntityId:
         for part in ("name", "key"):
             value = getattr(self, part)
             if not isinstance(value, str) or not value:
-                raise ValueError(f"an entity's {part} is a non-empty string")
-            if "@" in value:
-                raise ValueError(f"an entity's {part} must not contain '@': {value!r}")
+                raise ValueError(f"an entity's {part} is a text that is not empty, not {value!r}")
+            bad = sorted({c for c in value if c in _FORBIDDEN or ord(c) < 32 or 127 <= ord(c) < 160})
+            if bad:
+                found = ", ".join(map(repr, bad))
+                raise ValueError(f"the entity's {part} {value!r} contains {found}; leave out / \\ ? # @ and control characters")
         object.__setattr__(self, "name", self.name.lower())
 
     def __str__(self) -> str:

@@ -317,10 +317,128 @@ class ExecutionRewound(HistoryEvent, frozen=True):
         return cls(msgspec.json.decode(data or "[]", type=tuple[int, ...]), name)
 
 
+class EntityOperationCalled(HistoryEvent, frozen=True):
+    """An orchestrator called an operation (`name`) of `entity` (``@name@key``) and waits for its answer."""
+
+    kind: ClassVar[int] = 43
+    task: int
+    entity: str
+    name: str
+    input: str | None = None
+
+    def columns(self) -> Columns:
+        return (43, self.task, None, self.name, _with_header(self.entity, self.input))
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityOperationCalled:
+        entity, input = _without_header(data)
+        return cls(task, entity, name or "", input)
+
+
+class EntityOperationSignaled(HistoryEvent, frozen=True):
+    """An orchestrator sent an operation to `entity` and does not wait; not before `due_at` (microseconds), if that is given."""
+
+    kind: ClassVar[int] = 44
+    task: int
+    entity: str
+    name: str
+    input: str | None = None
+    due_at: int | None = None
+
+    def columns(self) -> Columns:
+        header = self.entity if self.due_at is None else f"{self.entity}\r{self.due_at}"
+        return (44, self.task, None, self.name, _with_header(header, self.input))
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityOperationSignaled:
+        header, input = _without_header(data)
+        entity, _, due = header.partition("\r")
+        return cls(task, entity, name or "", input, int(due) if due else None)
+
+
+class EntityOperationCompleted(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 45
+    task: int
+    result: str | None = None
+
+    def columns(self) -> Columns:
+        return (45, self.task, None, None, self.result)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityOperationCompleted:
+        return cls(task, data)
+
+
+class EntityOperationFailed(HistoryEvent, frozen=True):
+    kind: ClassVar[int] = 46
+    task: int
+    failure: FailureDetails
+
+    def columns(self) -> Columns:
+        return (46, self.task, None, None, _encode(self.failure).decode())
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityOperationFailed:
+        return cls(task, _decode_failure(data or ""))
+
+
+class EntityLockRequested(HistoryEvent, frozen=True):
+    """An orchestrator asked for the locks of `entities` (``@name@key``), in the order in which they are taken."""
+
+    kind: ClassVar[int] = 47
+    task: int
+    entities: tuple[str, ...]
+
+    def columns(self) -> Columns:
+        return (47, self.task, None, None, _encode(self.entities).decode())
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityLockRequested:
+        return cls(task, _decode_texts(data or "[]"))
+
+
+class EntityLockGranted(HistoryEvent, frozen=True):
+    """All locks of the request with the number `task` are held."""
+
+    kind: ClassVar[int] = 48
+    task: int
+
+    def columns(self) -> Columns:
+        return (48, self.task, None, None, None)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityLockGranted:
+        return cls(task)
+
+
+class EntityUnlockSent(HistoryEvent, frozen=True):
+    """The orchestrator left its critical section: the locks of the request with the number `task` are given back."""
+
+    kind: ClassVar[int] = 49
+    task: int
+
+    def columns(self) -> Columns:
+        return (49, self.task, None, None, None)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityUnlockSent:
+        return cls(task)
+
+
+def _with_header(header: str, text: str | None) -> str:
+    return header if text is None else f"{header}\n{text}"
+
+
+def _without_header(data: str | None) -> tuple[str, str | None]:
+    header, has_text, text = (data or "").partition("\n")
+    return header, text if has_text else None
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(_StartHeader).decode
 _decode_failed = msgspec.json.Decoder(_Failed).decode
 _decode_failure = msgspec.json.Decoder(FailureDetails).decode
+_decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode
 
 EVENT_TYPES: dict[int, type[HistoryEvent]] = {cls.kind: cls for cls in HistoryEvent.__subclasses__()}
 

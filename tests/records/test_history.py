@@ -6,6 +6,13 @@ from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     EVENT_TYPES,
     CustomStatusSet,
+    EntityLockGranted,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
     ExecutionCompleted,
     ExecutionResumed,
@@ -58,6 +65,15 @@ EVENTS: list[HistoryEvent] = [
     CustomStatusSet('"half"'),
     ExecutionRewound((1, 2), "fixed"),
     ExecutionRewound(),
+    EntityOperationCalled(4, "@counter@x", "add", '{"a":\n1}'),
+    EntityOperationCalled(4, "@counter@x", "add"),
+    EntityOperationSignaled(5, "@counter@x", "add", "5"),
+    EntityOperationSignaled(5, "@counter@x", "add", None, 123_456_789),
+    EntityOperationCompleted(4, "6"),
+    EntityOperationFailed(4, FAILURE),
+    EntityLockRequested(6, ("@account@a", "@account@b")),
+    EntityLockGranted(6),
+    EntityUnlockSent(6),
 ]
 
 

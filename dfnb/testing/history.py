@@ -1,4 +1,4 @@
-"""For tests of orchestrators, yours and ours: a clock to move by hand, small histories, saved histories, and their replay.
+"""Histories for tests: made by hand, saved and loaded, and replayed against the code.
 
 A unit test of an orchestrator is a small history and what the code then waits for or returns::
 
@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dfnb.client.instance import Instance
-from dfnb.engine.clock import FakeClock
 from dfnb.errors import HubFormatError
 from dfnb.records import payload
 from dfnb.records.failure import FailureDetails
@@ -47,16 +46,6 @@ from dfnb.records.history import (
 from dfnb.records.instance import Wait
 from dfnb.records.times import to_microseconds
 from dfnb.replay.orchestrator import OrchestrationReplay
-
-__all__ = [
-    "FakeClock",
-    "HistoryBuilder",
-    "ReplayResult",
-    "load_history",
-    "orchestrator_generator_wrapper",
-    "replay",
-    "save_history",
-]
 
 _FORMAT = 1
 _SECOND = 1_000_000
