@@ -15,9 +15,12 @@ def test_text_goes_both_ways() -> None:
     assert EntityId.get_entity_id(EntityId.get_scheduler_id(entity)) == entity
 
 
-@pytest.mark.parametrize(("name", "key"), [("", "k"), ("n", ""), ("a@b", "k"), ("n", "k@"), ("n", "a/b"), ("n", "a\\b"), ("n", "a?b"), ("n", "a#b"), ("n", "a\nb")])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("", "k"), ("n", ""), ("a@b", "k"), ("n", "k@"), ("n", "a/b"), ("n", "a\\b"), ("n", "a?b"), ("n", "a#b"), ("n", "a\nb")],
+)
 def test_parts_that_cannot_be_told_apart_are_refused(name: str, key: str) -> None:
-    with pytest.raises(ValueError, match="entity's (name|key)"):
+    with pytest.raises(ValueError, match=r"entity's (name|key)"):
         EntityId(name, key)
     with pytest.raises(ValueError, match="entity"):
         EntityId.get_entity_id(f"{name}{key}")
