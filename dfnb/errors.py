@@ -5,9 +5,11 @@
     ├── PayloadError                a value that cannot be written as JSON, or text that does not fit its type
     ├── TaskError
     │   ├── TaskFailedError         raised inside an orchestrator: the awaited task failed
-    │   └── TaskCancelledError      the result of a cancelled task was read
+    │   ├── TaskCancelledError      the result of a cancelled task was read
+    │   └── LockingRulesViolationError  what a critical section does not allow was asked (also a RuntimeError)
     ├── NonDeterminismError         the code no longer asks for what its history remembers
     ├── NotRegisteredError          no definition of that name; carries the nearest names
+    ├── UnknownOperationError       an entity's class has no such operation; carries the nearest names
     ├── InstanceError
     │   ├── InstanceNotFoundError   no instance has that id
     │   ├── InstanceExistsError     the id belongs to an instance that is still running
@@ -135,6 +137,18 @@ class TaskCancelledError(TaskError):
     """The result of a cancelled task was asked for."""
 
 
+class LockingRulesViolationError(TaskError, RuntimeError):
+    """An orchestrator asked for what it may not do while it holds the locks of entities, or has asked for them."""
+
+    def __init__(self, refused: str, advice: str) -> None:
+        super().__init__(refused, advice)
+        self.refused = refused
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"cannot {self.refused}; {self.advice}"
+
+
 class NonDeterminismError(DfnbError):
     """An orchestrator's code asks for something else than its history remembers."""
 
@@ -176,6 +190,24 @@ class NotRegisteredError(DfnbError, LookupError):
         if self.known:
             return f"{said}; defined are: {', '.join(self.known)}"
         return f"{said}, nor any other; define it with %%{self.kind} or @dfnb.{self.kind}"
+
+
+class UnknownOperationError(DfnbError, LookupError):
+    """The entity has no operation of that name."""
+
+    def __init__(self, entity: str, operation: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        super().__init__(entity, operation, known)
+        self.entity = entity
+        self.operation = operation
+        self.known = known
+        self.suggestions = nearest(operation, known)
+
+    def __str__(self) -> str:
+        said = f"entity {self.entity!r} has no operation {self.operation!r}"
+        if self.suggestions:
+            return f"{said}; did you mean {' or '.join(repr(s) for s in self.suggestions)}?"
+        return f"{said}; it has: {', '.join(self.known)}"
 
 
 class InstanceError(DfnbError):
