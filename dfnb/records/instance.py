@@ -34,7 +34,10 @@ TERMINAL = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One thing an instance waits for. `kind`: activity, timer, retry, orchestration, event, definition, held, more."""
+    """One thing an instance waits for. `kind`: activity, timer, retry, orchestration, event, entity, lock, definition, held, more.
+
+    The name of an entity's operation is ``@name@key operation``.
+    """
 
     kind: str
     name: str = ""
@@ -45,13 +48,18 @@ class Wait(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def sentence(self) -> str:
         words = _WAIT_WORDS.get(self.kind)
-        return words.format(self=self) if words else self.name
+        if words is None:
+            return self.name
+        entity, _, operation = self.name.rpartition(" ")
+        return words.format(self=self, entity=entity, operation=operation)
 
 
 _WAIT_WORDS = {
     "activity": "activity {self.name}",
     "orchestration": "sub-orchestration {self.name}",
     "event": "event {self.name}",
+    "entity": "operation {operation} of entity {entity}",
+    "lock": "the lock of {self.name}",
     "timer": "timer",
     "retry": "next try of {self.name}",
     "definition": "the cell that defines {self.name}",

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from dfnb.definitions import name_of
 from dfnb.records import payload
+from dfnb.records.entity_id import EntityId
 from dfnb.records.retry import RetryPolicy, check_retry_options
 from dfnb.records.times import MICROSECOND, to_datetime, to_microseconds
+from dfnb.replay.locks import lock_set
 from dfnb.replay.tasks import ExternalEventTask, Task, TimerTask, WhenAllTask, WhenAnyTask
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 _UUID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
 
 Named = str | Callable[..., Any]
-
-
-
 
 
 class DurableOrchestrationContext:
@@ -150,15 +149,16 @@ class DurableOrchestrationContext:
 
     def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
         """A task done at that time (naive means UTC), or that long after now. A time that has passed fires at once."""
-        if isinstance(fire_at, timedelta):
-            moment = self._replay.now + fire_at // MICROSECOND
-        elif isinstance(fire_at, datetime):
-            moment = to_microseconds(fire_at)
-        elif isinstance(fire_at, date):
-            moment = to_microseconds(datetime(fire_at.year, fire_at.month, fire_at.day))
-        else:
-            raise ValueError(f"create_timer takes a datetime or a timedelta, not {type(fire_at).__name__}")
-        return self._replay.ask_timer(moment)
+        return self._replay.ask_timer(self._moment(fire_at, "create_timer"))
+
+    def _moment(self, when: Any, method: str) -> int:
+        if isinstance(when, timedelta):
+            return self._replay.now + when // MICROSECOND
+        if isinstance(when, datetime):
+            return to_microseconds(when)
+        if isinstance(when, date):
+            return to_microseconds(datetime(when.year, when.month, when.day))
+        raise ValueError(f"{method} takes a datetime or a timedelta, not {type(when).__name__}")
 
     def wait_for_external_event(self, name: str, expected_type: Any = None) -> ExternalEventTask:
         """A task done when an event of exactly that name is raised; its value is the event's data.
@@ -179,6 +179,46 @@ class DurableOrchestrationContext:
         if not children:
             raise ValueError("task_any was given no task: it would wait for ever")
         return WhenAnyTask(children)
+
+    # entities; the parameters have the names they have in Azure
+
+    def call_entity(
+        self, entityId: EntityId, operationName: str, operationInput: Any = None, expected_type: Any = None
+    ) -> Task:
+        """Have an entity run an operation and wait for what it returns; its failure is raised at the ``yield``."""
+        text = _operation_input("call_entity", entityId, operationName, operationInput)
+        return self._replay.ask_entity(str(entityId), operationName, text, expected_type)
+
+    def signal_entity(
+        self, entityId: EntityId, operationName: str, operationInput: Any = None,
+        signal_time: datetime | timedelta | None = None,
+    ) -> Task:
+        """Send an operation to an entity and go on; what comes of it is not told. It arrives at `signal_time`, or at once.
+
+        There is nothing to wait for; yielding the task that is returned does no harm.
+        """
+        text = _operation_input("signal_entity", entityId, operationName, operationInput)
+        due_at = None if signal_time is None else self._moment(signal_time, "signal_entity, as its signal_time,")
+        return self._replay.ask_signal(str(entityId), operationName, text, due_at)
+
+    def lock_entities(self, entities: Iterable[EntityId]) -> Task:
+        """Wait until nobody else can reach these entities: ``with (yield context.lock_entities([a, b])):``.
+
+        Inside, the locked entities can be called, one call each at a time, and no others; they cannot be signaled, and no
+        sub-orchestration can be started. The locks are given back at the end of the block, or of the orchestration however it ends.
+        """
+        return self._replay.ask_lock(lock_set(entities))
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the code is in a critical section: locks were granted and not given back."""
+        return self._replay.section.is_granted
+
+    @property
+    def locked_entities(self) -> tuple[EntityId, ...]:
+        """The entities whose locks are held, in order."""
+        request = self._replay.section.request if self.is_locked else None
+        return tuple(map(EntityId.get_entity_id, request.entities)) if request is not None else ()
 
     # control
 
@@ -213,6 +253,14 @@ def _checked(tasks: Iterable[Task], method: str) -> list[Task]:
         if not isinstance(child, Task):
             raise TypeError(f"{method} takes tasks only: item {position} is {child!r} ({type(child).__name__})")
     return children
+
+
+def _operation_input(method: str, entity: Any, operation: Any, value: Any) -> str | None:
+    if not isinstance(entity, EntityId):
+        raise ValueError(f"{method} takes an EntityId, not {entity!r:.100}; write EntityId('counter', 'x')")
+    if not isinstance(operation, str) or not operation:
+        raise ValueError(f"{method} needs the operation's name, not {operation!r:.100}")
+    return payload.encode(value, what=f"the input of operation {operation!r} of {entity}")
 
 
 def _return_type(name: Named) -> Any:

@@ -7,6 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from dfnb.records.history import (
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationSignaled,
     EventRaised,
     ExecutionCompleted,
     ExecutionStarted,
@@ -16,6 +19,7 @@ from dfnb.records.history import (
     TimerCreated,
 )
 from dfnb.records.times import to_datetime
+from dfnb.replay.tasks import shortened
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +60,10 @@ def _fields(event: HistoryEvent) -> dict[str, Any]:
         fields |= {"Reason": failure.summary, "Details": failure.stack_trace}
     if isinstance(event, ExecutionStarted | SubOrchestrationInstanceCreated):
         fields["InstanceId"] = event.instance_id
+    if isinstance(event, EntityOperationCalled | EntityOperationSignaled):
+        fields["InstanceId"] = event.entity
+    if isinstance(event, EntityLockRequested):
+        fields["Input"] = ", ".join(event.entities)
     if isinstance(event, TimerCreated):
         fields["FireAt"] = to_datetime(event.fire_at)
     return fields
@@ -73,6 +81,10 @@ def describe(event: HistoryEvent) -> str:
     if isinstance(event, TimerCreated) and event.retry:
         kind = "a retry"
     named = f" {name!r}" if name else ""
+    if isinstance(event, EntityOperationCalled | EntityOperationSignaled):
+        named += f" of {event.entity}"
+    if isinstance(event, EntityLockRequested):
+        named = f" of {shortened(event.entities)}"
     return f"{kind}{named} (task {task})" if task is not None else f"{kind}{named}"
 
 
@@ -80,4 +92,8 @@ _WORDS = {
     "TaskScheduled": "activity",
     "TimerCreated": "a timer",
     "SubOrchestrationInstanceCreated": "sub-orchestration",
+    "EntityOperationCalled": "operation",
+    "EntityOperationSignaled": "a signal for operation",
+    "EntityLockRequested": "the lock",
+    "EntityUnlockSent": "the release of the lock",
 }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any
 
 from dfnb.errors import NonDeterminismError
 from dfnb.records.history import (
     CustomStatusSet,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationSignaled,
+    EntityUnlockSent,
     ExecutionCompleted,
     ExecutionRewound,
     HistoryEvent,
@@ -18,8 +24,19 @@ from dfnb.records.history import (
 )
 from dfnb.replay.events import describe
 
-OUTPUTS = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, TimerCanceled, CustomStatusSet, ExecutionCompleted)
-COMPARED = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, ExecutionCompleted)
+_WHAT_COUNTS: dict[type[HistoryEvent], Callable[[Any], Any]] = {
+    TaskScheduled: attrgetter("task", "name"),
+    TimerCreated: attrgetter("task", "retry"),
+    SubOrchestrationInstanceCreated: attrgetter("task", "name"),
+    EntityOperationCalled: attrgetter("task", "entity", "name"),
+    EntityOperationSignaled: attrgetter("task", "entity", "name"),
+    EntityLockRequested: attrgetter("task", "entities"),
+    # in its place too: released later than recorded, code would run unprotected; earlier, the locks would never come back
+    EntityUnlockSent: attrgetter("task"),
+    ExecutionCompleted: attrgetter("status"),
+}
+COMPARED: tuple[type[HistoryEvent], ...] = tuple(_WHAT_COUNTS)
+OUTPUTS: tuple[type[HistoryEvent], ...] = (*COMPARED, TimerCanceled, CustomStatusSet)
 
 
 def turns(rows: Iterable[Recorded]) -> Iterator[list[Recorded]]:
@@ -93,23 +110,20 @@ def compare_before_rewind(
 
 
 def _tasks(rows: Sequence[Recorded]) -> set[int]:
-    return {row.event.task for row in rows if not isinstance(row.event, ExecutionCompleted)}  # type: ignore[attr-defined]
+    """The tasks these rows began. The release of a lock begins none: it bears the number of the request, which may well count."""
+    return {row.event.task for row in rows if not isinstance(row.event, ExecutionCompleted | EntityUnlockSent)}  # type: ignore[attr-defined]
 
 
 def _agree(asked: HistoryEvent, recorded: HistoryEvent) -> bool:
     if type(asked) is not type(recorded):
         return False
-    if isinstance(asked, ExecutionCompleted) and isinstance(recorded, ExecutionCompleted):
-        return asked.status == recorded.status
-    if isinstance(asked, TimerCreated) and isinstance(recorded, TimerCreated):
-        return asked.task == recorded.task and asked.retry == recorded.retry
-    return (asked.task, asked.name) == (recorded.task, recorded.name)  # type: ignore[attr-defined]
+    what_counts = _WHAT_COUNTS[type(asked)]
+    return bool(what_counts(asked) == what_counts(recorded))
 
 
 def _input_warning(asked: HistoryEvent, recorded: HistoryEvent, number: int) -> list[str]:
-    if not isinstance(asked, TaskScheduled) or not isinstance(recorded, TaskScheduled) or asked.input == recorded.input:
-        return []
-    return [
-        f"activity {asked.name!r} (event {number}) was recorded with another input than the code gives now; "
-        "the recorded result is used"
-    ]
+    if getattr(asked, "input", None) == getattr(recorded, "input", None) or isinstance(asked, SubOrchestrationInstanceCreated):
+        return []  # the input of a sub-orchestration stands in the child's own history
+    what = describe(asked).rpartition(" (")[0]
+    stays = "signal stays as it was sent" if isinstance(asked, EntityOperationSignaled) else "result is used"
+    return [f"{what} (event {number}) was recorded with another input than the code gives now; the recorded {stays}"]

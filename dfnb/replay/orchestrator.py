@@ -15,11 +15,14 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from dfnb.errors import TaskFailedError
+from dfnb.errors import LockingRulesViolationError, TaskFailedError
 from dfnb.records import payload
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
-    CustomStatusSet,
+    EntityLockGranted,
+    EntityLockRequested,
+    EntityOperationCompleted,
+    EntityOperationFailed,
     EventRaised,
     ExecutionCompleted,
     ExecutionResumed,
@@ -35,18 +38,23 @@ from dfnb.records.history import (
     TaskCompleted,
     TaskFailed,
     TaskScheduled,
-    TimerCanceled,
     TimerCreated,
     TimerFired,
 )
 from dfnb.records.instance import Wait
-from dfnb.records.retry import RetryPolicy
-from dfnb.records.times import to_datetime
+from dfnb.replay.asks import Asks
 from dfnb.replay.context import DurableOrchestrationContext
 from dfnb.replay.events import HistoryEventView, view
 from dfnb.replay.matching import COMPARED, OUTPUTS, compare, compare_before_rewind, is_rewind, turns
-from dfnb.replay.rewind import effective, failed_turn
-from dfnb.replay.tasks import ActivityTask, ExternalEventTask, SubOrchestrationTask, Task, TimerTask
+from dfnb.replay.rewind import effective, failed_tasks, failed_turn
+from dfnb.replay.tasks import (
+    EntityCallTask,
+    EntityLockTask,
+    SubOrchestrationTask,
+    Task,
+    TimerTask,
+    unused_warning,
+)
 
 _CLEAN_UP_YIELDS = 100
 
@@ -65,33 +73,18 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         return last if isinstance(last, ExecutionCompleted) else None
 
 
-class OrchestrationReplay:
+class OrchestrationReplay(Asks):
     """Runs one generation of an orchestrator over its history: `replay` feeds what is recorded, `turn` what is new."""
 
     def __init__(self, function: Callable[..., Any], *, generation: int = 0, input_type: Any = None) -> None:
-        self.started = ExecutionStarted("", "")
-        self.now = 0
-        self.replaying = False
-        self.will_continue_as_new = False
-        self.input_type = input_type
+        super().__init__(generation, input_type)
         self._function = function
-        self._generation = generation
         self._generator: Generator[Any, Any, Any] | None = None
         self._current: Task | None = None
-        self._finished = False
         self._suspended = False
         self._postponed: list[HistoryEvent] = []
-        self._next_task = 1
-        self._open: dict[int, Any] = {}
-        self._unused: dict[int, Task] = {}
-        self._waiters: dict[str, deque[ExternalEventTask]] = {}
-        self._raised: dict[str, deque[EventRaised]] = {}
         self._history: list[tuple[int, int, Sequence[HistoryEvent]]] = []
         self._turn = 0
-        self._asked: list[HistoryEvent] = []
-        self._status: CustomStatusSet | None = None
-        self._next_input: str | None = None
-        self._keep_events = True
         self._thrown: dict[int, Task] = {}
         self._warnings: list[str] = []
         self._undone: frozenset[int] = frozenset()
@@ -169,79 +162,6 @@ class OrchestrationReplay:
         if events:
             self._history.append((self._turn, self.now, events))
 
-    # what the context asks
-
-    def ask_activity(self, name: str, input: str | None, policy: RetryPolicy | None, expected_type: Any) -> Task:
-        task = ActivityTask(self._number(), name, input, policy, expected_type, self.now)
-        return self._schedule(task, TaskScheduled(task.id or 0, name, input))
-
-    def ask_sub_orchestration(
-        self, name: str, input: str | None, policy: RetryPolicy | None, expected_type: Any, instance_id: str | None,
-        version: str | None,
-    ) -> Task:
-        task = SubOrchestrationTask(self._number(), name, input, policy, expected_type, self.now, version, asked_id=instance_id)
-        return self._schedule(task, self._created(task))
-
-    def _created(self, task: SubOrchestrationTask) -> SubOrchestrationInstanceCreated:
-        task.instance_id = task.asked_id or self._child_id(task.id or 0, task.attempts)
-        return SubOrchestrationInstanceCreated(task.id or 0, task.name, task.instance_id, task.input, task.version)
-
-    def _child_id(self, task: int, attempt: int) -> str:
-        generation = f"{self._generation}." if self._generation else ""
-        retried = f"-{attempt}" if attempt > 1 else ""
-        return f"{self.started.instance_id}:{generation}{task}{retried}"
-
-    def ask_timer(self, fire_at: int) -> TimerTask:
-        task = TimerTask(self._number(), to_datetime(fire_at), fire_at, self._cancel_timer)
-        self._schedule(task, TimerCreated(task.id or 0, fire_at))
-        return task
-
-    def ask_event(self, name: str, expected_type: Any) -> ExternalEventTask:
-        task = ExternalEventTask(name, expected_type, self.now, self._cancel_event)
-        raised = self._raised.get(name)
-        if self.will_continue_as_new or self._finished:
-            return task  # the generation is over: the next one may read the event
-        if raised:
-            self._settle_event(task, raised.popleft())
-        else:
-            self._waiters.setdefault(name, deque()).append(task)
-        return task
-
-    def continue_as_new(self, input: str | None, save_events: bool) -> None:
-        self.will_continue_as_new = True
-        self._next_input = input
-        self._keep_events = save_events
-
-    def set_custom_status(self, text: str | None) -> None:
-        if not self._finished:
-            self._status = CustomStatusSet(text)
-
-    def history_views(self) -> list[HistoryEventView]:
-        rows = [Recorded(turn, at, event) for turn, at, events in self._history for event in events]
-        return [view(number, row, row.turn != self._turn) for number, row in enumerate(rows, 1)]
-
-    def _number(self) -> int:
-        number = self._next_task
-        self._next_task += 1
-        return number
-
-    def _schedule(self, task: Task, event: HistoryEvent) -> Task:
-        if self.will_continue_as_new or self._finished:
-            return task  # the generation is over: what is asked now could never be answered
-        assert task.id is not None
-        self._open[task.id] = task
-        self._unused[task.id] = task
-        self._asked.append(event)
-        return task
-
-    def _cancel_timer(self, task: TimerTask) -> None:
-        if self._open.pop(task.id or 0, None) is not None and not self._finished:
-            self._unused.pop(task.id or 0, None)
-            self._asked.append(TimerCanceled(task.id or 0))
-
-    def _cancel_event(self, task: ExternalEventTask) -> None:
-        self._waiters[task.name].remove(task)
-
     # what happened
 
     def _begin(self, at: int) -> None:
@@ -285,23 +205,32 @@ class OrchestrationReplay:
         else:
             self._return(outcome)
 
-    def _on_completed(self, event: TaskCompleted | SubOrchestrationInstanceCompleted) -> None:
-        task = self._open.pop(event.task, None)
+    def _on_completed(self, event: TaskCompleted | SubOrchestrationInstanceCompleted | EntityOperationCompleted) -> None:
+        task = self._open.get(event.task)
         if task is None:
             return  # late: the generation no longer waits for it
-        if task._used:
-            self._unused.pop(event.task, None)
+        self._answered(task)
         self._decode(task, event.result)
         self._advance()
 
-    def _on_task_failed(self, event: TaskFailed) -> None:
-        self._failed(event.task, event.failure, "Activity")
+    def _answered(self, task: Task) -> None:
+        assert task.id is not None
+        del self._open[task.id]
+        if task._used:
+            self._unused.pop(task.id, None)
+        if isinstance(task, EntityCallTask):
+            self.section.answered(task.entity)
 
-    def _on_child_failed(self, event: SubOrchestrationInstanceFailed) -> None:
-        self._failed(event.task, event.failure, "Orchestrator")
+    def _on_granted(self, event: EntityLockGranted) -> None:
+        task = self._open.get(event.task)
+        if isinstance(task, EntityLockTask):  # else granted a second time: taken again after a rewind
+            self._answered(task)
+            self.section.grant()
+            task.succeed(task.lock)
+            self._advance()
 
-    def _failed(self, number: int, failure: FailureDetails, kind: str) -> None:
-        task = self._open.get(number)
+    def _on_failed(self, event: TaskFailed | SubOrchestrationInstanceFailed | EntityOperationFailed) -> None:
+        task, failure = self._open.get(event.task), event.failure
         if task is None:
             return
         try:
@@ -311,10 +240,10 @@ class OrchestrationReplay:
             return
         if delay is not None:
             task.retry_at = self.now + delay
-            self._asked.append(TimerCreated(number, task.retry_at, retry=True))
+            self._asked.append(TimerCreated(event.task, task.retry_at, retry=True))
             return
-        del self._open[number]
-        task.fail(TaskFailedError(f"{kind} function '{task.name}'", failure, number))
+        self._answered(task)
+        task.fail(TaskFailedError(task.subject, failure, event.task))
         self._advance()
 
     def _on_timer_fired(self, event: TimerFired) -> None:
@@ -344,23 +273,15 @@ class OrchestrationReplay:
             if waiters and not self.replaying and waited.casefold() == name.casefold():
                 self._warnings.append(f"event {name!r} was raised while the code waits for {waited!r}: names are compared exactly")
 
-    def _settle_event(self, task: ExternalEventTask, event: EventRaised) -> None:
-        self._decode(task, event.input)
-
-    def _decode(self, task: Any, text: str | None) -> None:
-        try:
-            value = payload.decode(text, task.expected_type)
-        except Exception as error:  # also what a user's from_json raises: it surfaces at the yield
-            task.fail(error)
-        else:
-            task.succeed(value)
-
     _HANDLERS: ClassVar[dict[type[HistoryEvent], Callable[[Any, Any], None]]] = {
         ExecutionStarted: _on_started,
         TaskCompleted: _on_completed,
-        TaskFailed: _on_task_failed,
+        TaskFailed: _on_failed,
         SubOrchestrationInstanceCompleted: _on_completed,
-        SubOrchestrationInstanceFailed: _on_child_failed,
+        SubOrchestrationInstanceFailed: _on_failed,
+        EntityOperationCompleted: _on_completed,
+        EntityOperationFailed: _on_failed,
+        EntityLockGranted: _on_granted,
         TimerFired: _on_timer_fired,
         EventRaised: _on_raised,
         ExecutionSuspended: _on_suspended,
@@ -403,6 +324,11 @@ class OrchestrationReplay:
         self._current = task
         task._used = True
         self._unused.pop(task.id or 0, None)
+        try:
+            self.section.check_wait(task)
+        except LockingRulesViolationError as error:
+            self._current = Task()
+            self._current.fail(error)
 
     def _not_a_task(self, yielded: Any) -> str:
         line = _line_of(self._generator)
@@ -432,20 +358,7 @@ class OrchestrationReplay:
 
     def _fail(self, error: BaseException) -> None:
         failure = FailureDetails.from_exception(error)
-        self._end(ExecutionCompleted("Failed", None, failure, self._failed_tasks(error)))
-
-    def _failed_tasks(self, error: BaseException | None) -> tuple[int, ...]:
-        """The tasks whose failure ended the code: what a rewind runs again."""
-        seen: set[int] = set()
-        while error is not None and id(error) not in seen:
-            seen.add(id(error))
-            task = self._thrown.get(id(error))
-            if task is not None and task.result is error:
-                return tuple(sorted({leaf.id for leaf in task.failed_leaves() if leaf.id is not None}))
-            if isinstance(error, TaskFailedError):
-                return (error.task_id,)
-            error = error.__cause__ or error.__context__
-        return ()
+        self._end(ExecutionCompleted("Failed", None, failure, failed_tasks(error, self._thrown)))
 
     def _end(self, event: ExecutionCompleted) -> None:
         self._finished = True
@@ -464,10 +377,9 @@ class OrchestrationReplay:
                 return
 
     def _warn_of_unused(self) -> None:
-        names = [task.name for task in self._unused.values() if isinstance(task, ActivityTask) and not task._used]
-        if names:
-            shown = ", ".join(repr(name) for name in sorted(set(names))[:5])
-            self._warnings.append(f"called but never yielded: {shown}; yield every task, or its result and failure are lost")
+        warning = unused_warning(self._unused.values())
+        if warning is not None:
+            self._warnings.append(warning)
 
     # what leaves
 
@@ -484,10 +396,18 @@ class OrchestrationReplay:
         """What the code waits for now."""
         return self._current.waits() if self._current is not None else ()
 
+    def history_views(self) -> list[HistoryEventView]:
+        rows = [Recorded(turn, at, event) for turn, at, events in self._history for event in events]
+        return [view(number, row, row.turn != self._turn) for number, row in enumerate(rows, 1)]
+
     def open_children(self) -> list[SubOrchestrationInstanceCreated]:
         """The sub-orchestrations that have not answered and are not about to be tried again, as they were asked for."""
         found = [task for task in self._open.values() if isinstance(task, SubOrchestrationTask) and task.retry_at is None]
         return [SubOrchestrationInstanceCreated(t.id or 0, t.name, t.instance_id, t.input, t.version) for t in found]
+
+    def open_lock(self) -> EntityLockRequested | None:
+        """The request for the locks that the code holds or waits for: after a rewind they have to be taken again."""
+        return self.section.request
 
     def _carried(self) -> tuple[EventRaised, ...]:
         if not self._keep_events:

@@ -1,9 +1,10 @@
-"""Which part of a history still counts after a failed instance was rewound."""
+"""Which tasks a rewind of a failed instance runs again, and which part of its history still counts afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from dfnb.errors import TaskFailedError
 from dfnb.records.history import (
     ExecutionCompleted,
     ExecutionRewound,
@@ -12,13 +13,31 @@ from dfnb.records.history import (
     SubOrchestrationInstanceCreated,
     SubOrchestrationInstanceFailed,
 )
+from dfnb.replay.tasks import Task
+
+
+def failed_tasks(error: BaseException | None, thrown: Mapping[int, Task]) -> tuple[int, ...]:
+    """The tasks whose failure ended the code with `error`: what a rewind runs again.
+
+    `thrown` has the tasks whose errors were raised in the code, by the identity of the error.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        task = thrown.get(id(error))
+        if task is not None and task.result is error:
+            return tuple(sorted({leaf.id for leaf in task.failed_leaves() if leaf.id is not None}))
+        if isinstance(error, TaskFailedError):
+            return (error.task_id,)
+        error = error.__cause__ or error.__context__
+    return ()
 
 
 def effective(history: Sequence[Recorded]) -> list[Recorded]:
     """The history without what its rewinds have undone.
 
-    A rewound activity loses all its events, so that the code asks for it anew. A rewound sub-orchestration loses only its last
-    failure: the child itself is rewound and will answer again. What came late, after an end, never counts.
+    A rewound activity or entity call loses all its events, so that the code asks for it anew. A rewound sub-orchestration loses
+    only its last failure: the child itself is rewound and will answer again. What came late, after an end, never counts.
     """
     kept = [_UNDONE if row.turn < 0 else row for row in history]
     for index in [i for i, row in enumerate(kept) if isinstance(row.event, ExecutionRewound)]:

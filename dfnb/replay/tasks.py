@@ -8,13 +8,20 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from dfnb.errors import TaskCancelledError
+from dfnb.errors import LockingRulesViolationError, TaskCancelledError
 from dfnb.records.failure import FailureDetails
 from dfnb.records.instance import Wait
 from dfnb.records.retry import RetryPolicy
 
 _SHOWN = 3
-"""How many open children of a composite task a status names."""
+"""How many open children of a composite task a status names, and how many entities of a set."""
+
+
+def shortened(names: Iterable[str]) -> str:
+    """The first few names and how many more there are, however many are given."""
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
 
 
 class TaskState(enum.Enum):
@@ -92,6 +99,15 @@ class Task:
         if self.is_failed:
             yield self
 
+    def needs(self, found: Callable[[Task], bool]) -> Task | None:
+        """The first open task at the bottom that is `found` and without which this one cannot be done."""
+        return self if not self.is_completed and found(self) else None
+
+    @property
+    def title(self) -> str:
+        """What it is, for a sentence."""
+        return type(self).__name__
+
 
 class _CallTask(Task):
     """A call that may be tried again: its number stays the same over all tries."""
@@ -128,6 +144,18 @@ class _CallTask(Task):
     _wait_kind = "activity"
 
 
+    @property
+    def title(self) -> str:
+        return repr(self.name)
+
+    @property
+    def subject(self) -> str:
+        """How the original begins the sentence about its failure."""
+        return f"{self._function} function '{self.name}'"
+
+    _function = "Activity"
+
+
 class ActivityTask(_CallTask):
     __slots__ = ()
 
@@ -135,6 +163,7 @@ class ActivityTask(_CallTask):
 class SubOrchestrationTask(_CallTask):
     __slots__ = ("asked_id", "instance_id")
     _wait_kind = "orchestration"
+    _function = "Orchestrator"
 
     def __init__(self, *facts: Any, asked_id: str | None) -> None:
         super().__init__(*facts)
@@ -145,6 +174,58 @@ class SubOrchestrationTask(_CallTask):
         if self.is_completed or self.retry_at is not None:
             return super().waits()
         return (Wait(self._wait_kind, f"{self.name} ({self.instance_id})", self.id, None, self.first_asked_at),)
+
+    @property
+    def title(self) -> str:
+        return f"sub-orchestration {self.name!r}"
+
+
+class EntityCallTask(_CallTask):
+    """Done when the entity has run the operation `name`."""
+
+    __slots__ = ("entity",)
+
+    def __init__(self, id: int, entity: str, name: str, input: str | None, expected_type: Any, now: int) -> None:
+        super().__init__(id, name, input, None, expected_type, now)
+        self.entity = entity
+
+    def waits(self) -> tuple[Wait, ...]:
+        return () if self.is_completed else (Wait("entity", f"{self.entity} {self.name}", self.id, None, self.first_asked_at),)
+
+    @property
+    def title(self) -> str:
+        return f"{self.name!r} of {self.entity}"
+
+    @property
+    def subject(self) -> str:
+        return f"Operation '{self.name}' of entity '{self.entity}'"
+
+
+class EntityLockTask(Task):
+    """Done when the locks of all `entities` are held; its value is the lock, to be given back."""
+
+    __slots__ = ("entities", "lock", "since")
+
+    def __init__(self, id: int, entities: tuple[str, ...], lock: Any, since: int) -> None:
+        super().__init__(id)
+        self.entities = entities
+        self.lock = lock
+        self.since = since
+
+    def waits(self) -> tuple[Wait, ...]:
+        return () if self.is_completed else (Wait("lock", shortened(self.entities), self.id, None, self.since),)
+
+    @property
+    def title(self) -> str:
+        return f"the lock of {shortened(self.entities)}"
+
+    def __enter__(self) -> None:
+        raise LockingRulesViolationError(
+            "enter a critical section before its lock is there", "yield the task: `with (yield context.lock_entities([...])):`"
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        """Never reached: the way in is refused."""
 
 
 class _CancellableTask(Task):
@@ -226,6 +307,9 @@ class _CompositeTask(Task):
         more = len(self._open) - len(shown)
         return (*shown, Wait("more", str(more))) if more > 0 else tuple(shown)
 
+    def _needed(self, found: Callable[[Task], bool]) -> Iterator[Task | None]:
+        return (child.needs(found) for child in self._open.values())
+
 
 class WhenAllTask(_CompositeTask):
     """Done when every child is: its value is the list of theirs in order, or the first failure (in time)."""
@@ -255,6 +339,9 @@ class WhenAllTask(_CompositeTask):
         for child in self.children:
             yield from child.failed_leaves()
 
+    def needs(self, found: Callable[[Task], bool]) -> Task | None:
+        return next(filter(None, self._needed(found)), None)
+
 
 class WhenAnyTask(_CompositeTask):
     """Done when the first child is: its value is that child, be it successful or failed."""
@@ -270,3 +357,19 @@ class WhenAnyTask(_CompositeTask):
     def child_settled(self, child: Task) -> None:
         self._open.pop(id(child), None)
         self.succeed(child)
+
+    def needs(self, found: Callable[[Task], bool]) -> Task | None:
+        if self.is_completed:
+            return None
+        needed = list(self._needed(found))
+        return needed[0] if all(needed) else None
+
+
+def unused_warning(tasks: Iterable[Task]) -> str | None:
+    """The sentence about calls whose task the code never yielded, if there are any."""
+    kinds = (ActivityTask, EntityCallTask, EntityLockTask)
+    titles = {task.title for task in tasks if isinstance(task, kinds) and not task._used}
+    if not titles:
+        return None
+    shown = ", ".join(sorted(titles)[:5])
+    return f"called but never yielded: {shown}; yield every task, or its result and failure are lost"
