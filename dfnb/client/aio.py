@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
+from dfnb.client.entities import CleanEntityStorageResult, DurableEntityStatus, EntityPage, EntityStateResponse
+from dfnb.client.entity_client import Entity
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
@@ -44,13 +46,14 @@ class AsyncDurableOrchestrationClient:
             show_input=show_input,
         )
 
-    async def get_status_all(self) -> list[DurableOrchestrationStatus]:
+    async def get_status_all(self, *, include_entities: bool = False) -> list[DurableOrchestrationStatus]:
         """Every instance of the hub, newest first."""
-        return await self.get_status_by()
+        return await self.get_status_by(include_entities=include_entities)
 
     async def get_status_by(
         self, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
         runtime_status: list[OrchestrationRuntimeStatus] | None = None, instance_id_prefix: str | None = None,
+        *, include_entities: bool = False,
     ) -> list[DurableOrchestrationStatus]:
         """All instances that fit, however many pages they fill."""
         found: list[DurableOrchestrationStatus] = []
@@ -59,6 +62,7 @@ class AsyncDurableOrchestrationClient:
             page: InstancePage = await _off_loop(
                 self.sync.instances, created_time_from=created_time_from, created_time_to=created_time_to,
                 runtime_status=runtime_status, instance_id_prefix=instance_id_prefix, limit=1000, continuation_token=token,
+                include_entities=include_entities,
             )
             found += page
             token = page.continuation_token
@@ -102,6 +106,45 @@ class AsyncDurableOrchestrationClient:
             self.sync.purge_many, created_time_from=created_time_from, created_time_to=created_time_to,
             runtime_status=runtime_status,
         )
+
+    async def signal_entity(
+        self, entityId: Entity, operation_name: str, operation_input: Any = None, task_hub_name: str | None = None,
+        connection_name: str | None = None, *, signal_time: datetime | None = None,
+    ) -> None:
+        """Send an operation to an entity, not before `signal_time` if that is given. Falsy inputs arrive as they are.
+
+        `task_hub_name` and `connection_name` stand here for cells that give them; the hub is this one.
+        """
+        await _off_loop(self.sync.signal_entity, entityId, operation_name, operation_input, signal_time=signal_time)
+
+    async def read_entity_state(
+        self, entityId: Entity, task_hub_name: str | None = None, connection_name: str | None = None
+    ) -> EntityStateResponse:
+        """The entity's committed state, if it has one."""
+        return await _off_loop(self.sync.read_entity_state, entityId)
+
+    async def get_entity(self, entityId: Entity) -> DurableEntityStatus | None:
+        """All that is known of an entity; None if nothing is."""
+        return await _off_loop(self.sync.entity_status, entityId) or None
+
+    async def get_all_entities(self, name: str | None = None, *, fetch_state: bool = True) -> list[DurableEntityStatus]:
+        """Every entity that has a state, of one name or of all, however many pages they fill."""
+        found: list[DurableEntityStatus] = []
+        token: str | None = None
+        while True:
+            page: EntityPage = await _off_loop(
+                self.sync.entities, name, fetch_state=fetch_state, limit=1000, continuation_token=token
+            )
+            found += page
+            token = page.continuation_token
+            if token is None:
+                return found
+
+    async def clean_entity_storage(
+        self, remove_empty_entities: bool = True, release_orphaned_locks: bool = True
+    ) -> CleanEntityStorageResult:
+        """Forget entities that have no state and nothing to do, and give back locks whose holder is gone."""
+        return await _off_loop(self.sync.clean_entity_storage, remove_empty_entities, release_orphaned_locks)
 
     async def wait(self, instance_id: str, timeout: float | None = None) -> DurableOrchestrationStatus:
         """Wait for the end of an instance without a thread of its own. WaitTimeoutError after `timeout` seconds."""

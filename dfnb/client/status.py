@@ -135,9 +135,21 @@ def waiting_sentence(record: InstanceRecord, is_defined: Callable[[str, str], bo
     return f"waiting for {waits}" if waits else ""
 
 
+def missing_definition(wait: Wait, is_defined: Callable[[str, str], bool]) -> str | None:
+    """The name of the activity or entity whose cell has to be run before the wait can end; None if it was."""
+    if wait.kind in ("activity", "retry"):
+        kind, name = "activity", wait.name
+    elif wait.kind == "entity":
+        kind, name = "entity", wait.name.removeprefix("@").partition("@")[0]
+    else:
+        return None
+    return None if is_defined(kind, name) else name
+
+
 def _one_wait(wait: Wait, is_defined: Callable[[str, str], bool], now: int) -> str:
-    if wait.kind in ("activity", "retry") and not is_defined("activity", wait.name):
-        return f"the cell that defines {wait.name}"
+    missing = missing_definition(wait, is_defined)
+    if missing is not None:
+        return f"the cell that defines {missing}"
     if wait.until is not None:
         return f"{wait.sentence} until {_clock_time(wait.until, now)}"
     if wait.since is not None and wait.kind == "event":

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
+from dfnb.client.entity_client import EntityClient
 from dfnb.client.instance import Instance
+from dfnb.client.paging import read_token, token
 from dfnb.client.status import (
     DurableOrchestrationStatus,
     InstancePage,
@@ -22,9 +22,9 @@ from dfnb.client.status import (
     waiting_sentence,
 )
 from dfnb.client.wire import history_events
-from dfnb.definitions import Registry, name_of
-from dfnb.errors import HubUnavailableError, InstanceConflictError, InstanceFinishedError, InstanceNotFoundError
-from dfnb.hub.protocol import ClientSide, Ended, InstanceQuery, StartRequest
+from dfnb.definitions import name_of
+from dfnb.errors import InstanceConflictError, InstanceFinishedError, InstanceNotFoundError
+from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
 from dfnb.records import payload
 from dfnb.records.history import (
     EventRaised,
@@ -38,7 +38,6 @@ from dfnb.records.history import (
 from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus
 from dfnb.records.log import LogLine
 
-T = TypeVar("T")
 Statuses = Iterable[OrchestrationRuntimeStatus | str] | OrchestrationRuntimeStatus | str | None
 
 _FORBIDDEN_IN_ID = frozenset("/\\?#")
@@ -48,13 +47,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
-class DurableOrchestrationClient:
-    """Starts, queries and manages instances. Every method may be called from any thread and returns once its work is on disk."""
+class DurableOrchestrationClient(EntityClient):
+    """Starts, queries and manages instances; signals and looks at entities.
 
-    def __init__(self, hub: ClientSide, registry: Registry, now: Callable[[], int]) -> None:
-        self._hub = hub
-        self._registry = registry
-        self._now = now
+    Every method may be called from any thread and returns once its work is on disk.
+    """
 
     # start
 
@@ -122,14 +119,18 @@ class DurableOrchestrationClient:
     def instances(
         self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
         runtime_status: Statuses = None, instance_id_prefix: str | None = None, name: str | None = None, limit: int = 100,
-        continuation_token: str | None = None, show_input: bool = True,
+        continuation_token: str | None = None, show_input: bool = True, include_entities: bool = False,
     ) -> InstancePage:
-        """Instances that fit every condition given, newest first, a page at a time. Times are inclusive."""
+        """Instances that fit every condition given, newest first, a page at a time. Times are inclusive.
+
+        `include_entities`: entities too, as instances whose id is ``@name@key``.
+        """
         if limit < 1:
             raise ValueError("limit must be at least 1")
+        after = read_token(continuation_token, 2)
         wanted = InstanceQuery(
             as_microseconds(created_time_from), as_microseconds(created_time_to), _statuses(runtime_status), instance_id_prefix,
-            name, limit + 1, _read_token(continuation_token),
+            name, limit + 1, None if after is None else (after[0], after[1]), include_entities,
         )
         found = self._hub.query(wanted)
         records = found[:limit]
@@ -137,7 +138,7 @@ class DurableOrchestrationClient:
         page = [
             status_of(r, texts[r.key][0] if show_input else None, texts[r.key][1], self.waiting_for(r)) for r in records
         ]
-        return InstancePage(page, _token(records[-1]) if len(found) > limit else None)
+        return InstancePage(page, _token_behind(records[-1]) if len(found) > limit else None)
 
     def counts(self) -> dict[str, int]:
         """How many instances there are by runtime status."""
@@ -165,11 +166,7 @@ class DurableOrchestrationClient:
 
     def waiting_for(self, record: InstanceRecord) -> str:
         """Why the instance waits and until when, in words."""
-        return waiting_sentence(record, lambda kind, name: self._registry.get(kind, name) is not None, self._now())
-
-    def is_defined(self, kind: str, name: str) -> bool:
-        """Whether a cell of this process has defined it."""
-        return self._registry.get(kind, name) is not None
+        return waiting_sentence(record, self.is_defined, self._now())
 
     def history_after(self, record: InstanceRecord, position: int = -1) -> list[tuple[int, int, Recorded]]:
         """What was recorded behind a position, oldest first: (position, generation, event)."""
@@ -284,16 +281,6 @@ class DurableOrchestrationClient:
         """Wait until the instance has ended. WaitTimeoutError after `timeout` seconds; the instance goes on."""
         return self.instance(instance_id).wait(timeout)
 
-    def _settle(self, future: Future[T]) -> T:
-        """The answer once it is on disk; a disk that refuses is an error now, not a wait without end."""
-        while True:
-            try:
-                return future.result(0.2)
-            except TimeoutError:
-                problem: HubUnavailableError | None = self._hub.problem
-                if problem is not None and not future.done():
-                    raise problem from None
-
 
 def new_instance_id() -> str:
     """A random id of 32 hex digits. `uuid4` asks the system each time and gives the lock up to the busy engine while it does."""
@@ -324,15 +311,5 @@ def _statuses(given: Statuses) -> tuple[str, ...]:
     return tuple(OrchestrationRuntimeStatus.parse(item).value for item in items)
 
 
-def _token(record: InstanceRecord) -> str:
-    return base64.urlsafe_b64encode(json.dumps([record.created_at, record.key]).encode()).decode()
-
-
-def _read_token(token: str | None) -> tuple[int, int] | None:
-    if not token:
-        return None
-    try:
-        created, key = json.loads(base64.urlsafe_b64decode(token.encode()))
-        return int(created), int(key)
-    except (ValueError, TypeError) as error:
-        raise ValueError("the continuation token is not one that an earlier page gave") from error
+def _token_behind(record: InstanceRecord) -> str:
+    return token(record.created_at, record.key)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from dfnb.client.wire_entities import EntityEvent, EntityMessages
 from dfnb.records import payload
 from dfnb.records.history import (
     CustomStatusSet,
@@ -49,9 +50,14 @@ def history_events(history: Sequence[Recorded], *, show_input: bool, show_output
     entries: list[dict[str, Any] | None] = []
     scheduled: dict[int, tuple[int, Recorded]] = {}
     due: dict[int, str] = {}
+    messages = EntityMessages()
     for row in history:
         if isinstance(row.event, _LEFT_OUT):
             continue
+        if isinstance(row.event, EntityEvent):
+            entries += [{**one, "Timestamp": moment(row.at)} for one in messages.entries(row.event, show_input)]
+            continue
+        messages.started(row)
         entry = _entry(row.event, show_input, show_output)
         if isinstance(row.event, TimerCreated):
             due[row.event.task] = entry["FireAt"]

@@ -46,6 +46,8 @@ class InstanceQuery(msgspec.Struct, frozen=True):
     limit: int = 100
     after: tuple[int, int] | None = None
     """Continue behind this (created_at, key): the last of the page before."""
+    include_entities: bool = False
+    """Whether entities are listed too, as instances with the id ``@name@key``."""
 
 
 class SignalRequest(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from dfnb.client import html
 from dfnb.notebook.snapshot import Picture
 
 _EVENTS_SHOWN = 8
@@ -132,31 +133,22 @@ def page(body: str) -> str:
 
 def instance_html(picture: Picture) -> str:
     shown = [
-        _row("held" if picture.get("held") else "waiting for", _waits_html(picture)),
-        _row("custom status", escape(picture.get("custom") or "")),
-        _row("output", escape(picture.get("output") or ""), "dfnb-mono"),
-        _row("failure", _failure_html(picture)),
-        _row("note", escape(picture.get("note") or "")),
-        _row("events", _lines_html(picture.get("events", ())[-_EVENTS_SHOWN:]), "dfnb-list dfnb-mono"),
-        _row("printed", _lines_html(picture.get("logs", ())), "dfnb-list dfnb-mono"),
+        html.row("held" if picture.get("held") else "waiting for", _waits_html(picture)),
+        html.row("custom status", escape(picture.get("custom") or "")),
+        html.row("output", escape(picture.get("output") or ""), "dfnb-mono"),
+        html.row("failure", _failure_html(picture)),
+        html.row("note", escape(picture.get("note") or "")),
+        html.row("events", _lines_html(picture.get("events", ())[-_EVENTS_SHOWN:]), "dfnb-list dfnb-mono"),
+        html.row("printed", _lines_html(picture.get("logs", ())), "dfnb-list dfnb-mono"),
     ]
-    return page(f'<div class="dfnb-card" data-state="{escape(state(picture))}">{_head(picture)}{"".join(shown)}</div>')
+    return page(html.card(state(picture), _head(picture), shown))
 
 
-def _head(picture: Picture) -> str:
-    parts = [
-        _span("dfnb-pill", state(picture)), _span("dfnb-name", picture["name"]), _span("dfnb-id", picture["id"]),
-        _span("dfnb-time dfnb-quiet", elapsed(picture)),
+def _head(picture: Picture) -> list[str]:
+    return [
+        html.span("dfnb-pill", state(picture)), html.span("dfnb-name", picture["name"]), html.span("dfnb-id", picture["id"]),
+        html.span("dfnb-time dfnb-quiet", elapsed(picture)),
     ]
-    return f'<div class="dfnb-head">{" ".join(parts)}</div>'
-
-
-def _span(cls: str, text: str) -> str:
-    return f'<span class="{cls}">{escape(text)}</span>'
-
-
-def _row(label: str, html: str, cls: str = "") -> str:
-    return f'<div class="dfnb-row"><span>{label}</span><div class="{cls}">{html}</div></div>' if html else ""
 
 
 def _waits_html(picture: Picture) -> str:
@@ -171,7 +163,7 @@ def _failure_html(picture: Picture) -> str:
     if not picture.get("failure"):
         return ""
     trace = picture.get("trace") or ""
-    details = f"<details><summary>traceback</summary><pre>{escape(trace)}</pre></details>" if trace else ""
+    details = f"<details><summary>traceback</summary>{html.pre(trace)}</details>" if trace else ""
     return f'<span class="dfnb-bad">{escape(picture["failure"])}</span>{details}'
 
 
@@ -193,41 +185,30 @@ def _lines_html(lines: Iterable[Picture]) -> str:
 
 def _line_html(line: Picture) -> str:
     text = event_text(line) if "kind" in line else str(line["text"])
-    return f'<div><span>{clock(line["at"])}</span> {_span("dfnb-bad" if line.get("bad") else "", text)}</div>'
+    return f'<div><span>{clock(line["at"])}</span> {html.span("dfnb-bad" if line.get("bad") else "", text)}</div>'
 
 
 def table_html(picture: Picture) -> str:
     rows = "".join(_table_row(picture["rows"][id]) for id in picture["order"])
     foot = _foot(picture)
-    return page(_table(("status", "name", "id", "elapsed", "waiting for"), rows) + (_span("dfnb-quiet", foot) if foot else ""))
-
-
-def _table(titles: Iterable[str], rows: str) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+    table = html.table(("status", "name", "id", "elapsed", "waiting for"), rows)
+    return page(table + (html.span("dfnb-quiet", foot) if foot else ""))
 
 
 def _table_row(row: Picture) -> str:
     why = escape(row["note"]) if row.get("note") else _waits_html(row)
     cells = [
-        f"<td>{_span('dfnb-pill', state(row))}</td>", _cell("dfnb-name", row["name"]), _cell("dfnb-id", row["id"]),
-        _cell("dfnb-time", elapsed(row)), f"<td>{why}</td>",
+        f"<td>{html.span('dfnb-pill', state(row))}</td>", html.cell("dfnb-name", row["name"]), html.cell("dfnb-id", row["id"]),
+        html.cell("dfnb-time", elapsed(row)), f"<td>{why}</td>",
     ]
     return f'<tr data-state="{escape(state(row))}">{"".join(cells)}</tr>'
 
 
-def _cell(cls: str, text: str) -> str:
-    return f'<td class="{cls}">{escape(text)}</td>'
-
-
 def lines_table_html(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A plain table of texts; the columns after the second in a fixed-width font."""
-    rows = []
-    for line in lines:
-        rows.append("".join(_cell("dfnb-mono" if at > 1 else "dfnb-time", text) for at, text in enumerate(line)))
-    return page(_table(titles, "".join(f"<tr>{row}</tr>" for row in rows)))
+    """A plain table of texts, with the style of the page around it."""
+    return page(html.lines_table(titles, lines))
 
 
 def definition_html(kind: str, name: str, fingerprint: str, source: str) -> str:
-    head = f'{_span("dfnb-quiet", kind)} {_span("dfnb-name", name)} {_span("dfnb-id", fingerprint)}'
-    return page(f'<div class="dfnb-card"><div class="dfnb-head">{head}</div><pre>{escape(source)}</pre></div>')
+    head = [html.span("dfnb-quiet", kind), html.span("dfnb-name", name), html.span("dfnb-id", fingerprint)]
+    return page(html.card("", head, [html.pre(source)]))

@@ -10,12 +10,16 @@ from typing import Any
 
 import msgspec
 
-from dfnb.client.status import DurableOrchestrationStatus
+from dfnb.client.status import DurableOrchestrationStatus, missing_definition
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import DfnbError, HubClosedError, InstanceNotFoundError
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     CustomStatusSet,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationFailed,
+    EntityOperationSignaled,
     ExecutionCompleted,
     ExecutionResumed,
     ExecutionRewound,
@@ -103,8 +107,8 @@ class InstanceTracker:
         if news:
             self._position = news[-1][0]
         for _, generation, row in news:
-            if isinstance(row.event, TaskScheduled | SubOrchestrationInstanceCreated):
-                self._names[generation, row.event.task] = row.event.name
+            if isinstance(row.event, _NAMES_ITS_TASK):
+                self._names[generation, row.event.task] = subject_of(row.event)
         return [
             {"n": position, **event_line(row.at, row.event, self._names.get((generation, getattr(row.event, "task", 0)), ""))}
             for position, generation, row in news[-EVENTS_KEPT:]
@@ -260,8 +264,9 @@ def waits_of(record: InstanceRecord, is_defined: Callable[[str, str], bool]) -> 
 
 
 def _wait(wait: Wait, is_defined: Callable[[str, str], bool]) -> Picture:
-    if wait.kind in ("activity", "retry") and not is_defined("activity", wait.name):
-        wait = msgspec.structs.replace(wait, kind="definition", until=None)
+    missing = missing_definition(wait, is_defined)
+    if missing is not None:
+        wait = msgspec.structs.replace(wait, kind="definition", name=missing, until=None)
     shown: Picture = {"text": wait.sentence}
     if wait.until is not None:
         shown["until"] = wait.until / 1000
@@ -272,22 +277,35 @@ def _wait(wait: Wait, is_defined: Callable[[str, str], bool]) -> Picture:
     return shown
 
 
+_NAMES_ITS_TASK = (TaskScheduled, SubOrchestrationInstanceCreated, EntityOperationCalled, EntityLockRequested)
+
+
+def subject_of(event: Any) -> str:
+    """Whom an event is about, as far as the event itself tells."""
+    if isinstance(event, EntityOperationCalled | EntityOperationSignaled):
+        return f"{event.entity} {event.name}"
+    if isinstance(event, EntityLockRequested):
+        return ", ".join(event.entities)
+    return getattr(event, "name", None) or ""
+
+
 def event_line(at: int, event: Any, task_name: str) -> Picture:
     """One event as a line: its kind, whom it is about, and a word more where there is one."""
-    name = task_name or getattr(event, "name", None) or ""
-    line: Picture = {"at": at / 1000, "kind": event.event_type, "name": name}
+    line: Picture = {"at": at / 1000, "kind": event.event_type, "name": task_name or subject_of(event)}
     note = _note_of(event)
     if note:
         line["note"] = _cut(note, _LONGEST_NOTE)
     if isinstance(event, TimerCreated):
         line["until"] = event.fire_at / 1000
+    if isinstance(event, EntityOperationSignaled) and event.due_at is not None:
+        line["until"] = event.due_at / 1000
     if isinstance(event, TaskCompleted) and event.took is not None:
         line["took"] = event.took / 1000
     return line
 
 
 def _note_of(event: Any) -> str:
-    if isinstance(event, TaskFailed | SubOrchestrationInstanceFailed):
+    if isinstance(event, TaskFailed | SubOrchestrationInstanceFailed | EntityOperationFailed):
         return event.failure.summary
     if isinstance(event, ExecutionCompleted):
         return f"{event.status}: {event.failure.summary}" if event.failure is not None else event.status

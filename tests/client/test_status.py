@@ -91,6 +91,7 @@ def test_waits_are_told_in_words() -> None:
     assert sentence() == ""
     assert sentence(Wait("activity", "geocode", 1)) == "waiting for activity geocode"
     assert sentence(Wait("activity", "geocode", 1), defined=False) == "waiting for the cell that defines geocode"
+    assert sentence(Wait("entity", "@counter@a b add", 1), defined=False) == "waiting for the cell that defines counter"
     assert sentence(Wait("definition", "trip")) == "waiting for the cell that defines trip"
     assert sentence(Wait("event", "go"), Wait("orchestration", "child", 2)) == "waiting for event go, sub-orchestration child"
     assert sentence(Wait("activity", "x"), status="Completed") == ""
