@@ -10,7 +10,7 @@ from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
-from dfnb.definitions import Orchestrator, Registry, activity, orchestrator
+from dfnb.definitions import Entity, Orchestrator, Registry, activity, entity, orchestrator
 from dfnb.engine.info import ActivityCancelled, activity_info
 from dfnb.errors import (
     DefinitionError,
@@ -41,6 +41,7 @@ from dfnb.records.failure import FailureDetails
 from dfnb.records.instance import OrchestrationRuntimeStatus
 from dfnb.records.retry import RetryOptions, RetryPolicy
 from dfnb.replay.context import DurableOrchestrationContext
+from dfnb.replay.entity import DurableEntityContext
 from dfnb.replay.tasks import Task, TaskState, TimerTask
 
 __all__ = [
@@ -49,9 +50,11 @@ __all__ = [
     "DefinitionError",
     "DfnbError",
     "DurableApp",
+    "DurableEntityContext",
     "DurableOrchestrationClient",
     "DurableOrchestrationContext",
     "DurableOrchestrationStatus",
+    "Entity",
     "EntityId",
     "FailureDetails",
     "HubClosedError",
@@ -88,6 +91,7 @@ __all__ = [
     "activity_info",
     "close",
     "current",
+    "entity",
     "instance",
     "open",
     "orchestrator",

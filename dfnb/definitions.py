@@ -12,7 +12,7 @@ import textwrap
 import threading
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
 from dfnb.errors import DefinitionError, NotRegisteredError
@@ -45,6 +45,11 @@ class Definition:
         return (value,)
 
 
+def _key(kind: str, name: str) -> tuple[str, str]:
+    """What a definition is found by: entity names are compared in lower case."""
+    return (kind, name.lower() if kind == "entity" else name)
+
+
 class Registry:
     """The definitions known in this process, by kind and name. Safe to use from any thread."""
 
@@ -55,7 +60,7 @@ class Registry:
 
     def register(self, definition: Definition) -> Outcome:
         """Take in a definition, and say how it compares to the one it replaces."""
-        key = (definition.kind, definition.name)
+        key = _key(definition.kind, definition.name)
         with self._lock:
             before = self._definitions.get(key)
             self._definitions[key] = definition
@@ -66,7 +71,7 @@ class Registry:
         return outcome
 
     def get(self, kind: str, name: str) -> Definition | None:
-        return self._definitions.get((kind, name))
+        return self._definitions.get(_key(kind, name))
 
     def require(self, kind: str, name: str) -> Definition:
         """The definition; NotRegisteredError names the nearest ones if there is none."""
@@ -84,7 +89,7 @@ class Registry:
 
     def remove(self, kind: str, name: str) -> bool:
         with self._lock:
-            return self._definitions.pop((kind, name), None) is not None
+            return self._definitions.pop(_key(kind, name), None) is not None
 
     def subscribe(self, callback: Callable[[Definition, str], None]) -> Callable[[], None]:
         """Have `callback(definition, outcome)` called after each `register`; returns the function that ends it."""
@@ -135,7 +140,7 @@ def define(
         function,
         text,
         _fingerprint(function, text),
-        _annotation(function, parameter) if input_type is None and kind == "activity" else input_type,
+        annotation_of(function, parameter) if input_type is None and kind == "activity" else input_type,
         takes_input=parameter is not None,
         is_async=_is_a(inspect.iscoroutinefunction, function),
         timeout=None if timeout is None else float(timeout),
@@ -157,12 +162,15 @@ def _check_name(kind: str, name: object) -> str:
         raise DefinitionError(f"the name of an {kind} must be a text that is not empty, not {name!r}")
     if any(character in "/\\?#" or not character.isprintable() for character in name):
         raise DefinitionError(f"the {kind} name {name!r} must not contain / \\ ? # or control characters: it is part of URLs")
+    if kind == "entity" and "@" in name:
+        raise DefinitionError(f"the entity name {name!r} must not contain @: it stands between name and key in an entity's id")
     return name
 
 
 def _check_shape(kind: str, name: str, function: Callable[..., Any]) -> None:
-    is_generator = _is_a(inspect.isgeneratorfunction, function) or _is_a(inspect.isasyncgenfunction, function)
-    is_async = _is_a(inspect.iscoroutinefunction, function) or _is_a(inspect.isasyncgenfunction, function)
+    is_generator, is_async = _yields(function), _awaits(function)
+    if kind == "entity":
+        _check_entity(name, function)
     if kind == "orchestrator" and is_async:
         raise DefinitionError(
             f"orchestrator {name!r} must not be `async def`; write it as a plain generator: `def {name}(context):` with "
@@ -172,6 +180,14 @@ def _check_shape(kind: str, name: str, function: Callable[..., Any]) -> None:
         raise DefinitionError(
             f"activity {name!r} must not contain `yield`: an activity returns one value, e.g. a list (only orchestrators yield)"
         )
+
+
+def _yields(function: Callable[..., Any]) -> bool:
+    return _is_a(inspect.isgeneratorfunction, function) or _is_a(inspect.isasyncgenfunction, function)
+
+
+def _awaits(function: Callable[..., Any]) -> bool:
+    return _is_a(inspect.iscoroutinefunction, function) or _is_a(inspect.isasyncgenfunction, function)
 
 
 def _is_a(test: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
@@ -197,8 +213,99 @@ def _check_executor(name: str, function: Callable[..., Any], executor: object) -
         raise DefinitionError(f"activity {name!r} is `async def` and runs on an event loop; use a plain `def` with an executor")
 
 
+# ---- entities: a function, or a class whose public methods are the operations
+
+
+def operations_of(kind: type) -> dict[str, Callable[..., Any]]:
+    """The public methods of an entity class by name, inherited ones included."""
+    members = {name: member for base in reversed(kind.__mro__[:-1]) for name, member in vars(base).items()}
+    return {name: member for name, member in members.items() if not name.startswith("_") and _is_operation(member)}
+
+
+def _is_operation(member: object) -> bool:
+    return callable(member) and not isinstance(member, type | staticmethod | classmethod)
+
+
+def operation_inputs(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a method that can take an operation's input: all but the object itself and `context`."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return [p for p in parameters if p.name != "context" and p.kind is not p.VAR_KEYWORD]
+
+
+def _check_entity(name: str, function: Callable[..., Any]) -> None:
+    if inspect.isclass(function):
+        _check_entity_class(name, function)
+    else:
+        _check_one_step(f"entity {name!r}", function)
+
+
+def _check_one_step(subject: str, function: Callable[..., Any]) -> None:
+    if _awaits(function):
+        raise DefinitionError(
+            f"{subject} must not be `async def`: an entity's operation is done in one step; wait in an activity, "
+            "and send the entity what came of it"
+        )
+    if _yields(function):
+        raise DefinitionError(
+            f"{subject} must not contain `yield`: an entity's operation is done in one step; "
+            "return a value, e.g. a list (only orchestrators yield)"
+        )
+
+
+def _check_entity_class(name: str, kind: type) -> None:
+    needed = _needed_to_construct(kind)
+    if needed:
+        raise DefinitionError(
+            f"entity class {name!r} must be constructible without arguments, for entities that have no state yet; "
+            f"give {', '.join(needed)} a default"
+        )
+    operations = operations_of(kind)
+    if not operations:
+        raise DefinitionError(f"entity class {name!r} has no public method; its methods are its operations: `def add(self, n):`")
+    for operation, method in operations.items():
+        _check_operation(f"operation {operation!r} of entity {name!r}", method)
+    _check_own_attributes(name, kind)
+
+
+def _needed_to_construct(kind: type) -> list[str]:
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except (TypeError, ValueError):  # some bases do not tell
+        return []
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
+
+
+def _check_operation(subject: str, method: Callable[..., Any]) -> None:
+    _check_one_step(subject, method)
+    try:
+        inputs = operation_inputs(method)
+    except (TypeError, ValueError):
+        return
+    needed = [p.name for p in inputs if not _may_be_left_out(p)]
+    if len(needed) > 1:
+        raise DefinitionError(
+            f"{subject} must take one input at most, not {', '.join(needed)}: pass one value, e.g. a dict, or a dataclass "
+            "(a parameter named `context` gets the DurableEntityContext)"
+        )
+
+
+def _check_own_attributes(name: str, kind: type) -> None:
+    """A list in the class itself would be shared by all entities, and never saved; as a constant it is in capitals."""
+    annotated = {attribute for base in kind.__mro__ for attribute in inspect.get_annotations(base)}
+    for attribute, value in vars(kind).items():
+        fine = attribute.startswith("_") or attribute.isupper() or attribute in annotated
+        if isinstance(value, list | dict | set) and not fine:
+            what = type(value).__name__
+            raise DefinitionError(
+                f"attribute {attribute!r} of entity class {name!r} is one {what} shared by all entities and is not saved; give "
+                f"each its own in `__init__`, or annotate it: `{attribute}: {what}` (a constant is written in capitals)"
+            )
+
+
 def _input_parameter(kind: str, name: str, function: Callable[..., Any]) -> inspect.Parameter | None:
     """The parameter that takes the input (or the context), if there is one; DefinitionError if a call could not fit."""
+    if kind == "entity" and inspect.isclass(function):
+        return None
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some builtins do not tell
@@ -225,7 +332,8 @@ def _may_be_left_out(parameter: inspect.Parameter) -> bool:
     return parameter.default is not parameter.empty or parameter.kind is parameter.VAR_POSITIONAL
 
 
-def _annotation(function: Callable[..., Any], parameter: inspect.Parameter | None) -> Any:
+def annotation_of(function: Callable[..., Any], parameter: inspect.Parameter | None) -> Any:
+    """The type a function's parameter is annotated with; None if there is none, or none that can be made out."""
     if parameter is None:
         return None
     try:
@@ -247,10 +355,32 @@ def _underlying(function: Any) -> Any:
 
 
 def _source_of(function: Callable[..., Any]) -> str:
+    own = _class_source(function) if inspect.isclass(function) else ""
     try:
-        return textwrap.dedent(inspect.getsource(_underlying(function)))
+        return own or textwrap.dedent(inspect.getsource(_underlying(function)))
     except (OSError, TypeError):  # typed at a prompt, made by exec, or built in
         return ""
+
+
+def _class_source(kind: type) -> str:
+    """The text of a class, found where its methods are: Python itself may not find a class that a notebook's cell defines."""
+    for method in _own_functions(kind):
+        if method.__qualname__ != f"{kind.__qualname__}.{method.__name__}":
+            continue  # made elsewhere, e.g. by a decorator
+        try:
+            lines, line = inspect.findsource(method)
+            classes = [node for node in ast.walk(ast.parse("".join(lines))) if isinstance(node, ast.ClassDef)]
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in classes:
+            if node.name == kind.__name__ and node.lineno <= line + 1 <= (node.end_lineno or 0):
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
+    return ""
+
+
+def _own_functions(kind: type) -> Iterator[types.FunctionType]:
+    return (member for member in vars(kind).values() if isinstance(member, types.FunctionType))
 
 
 def _fingerprint(function: Callable[..., Any], source: str) -> str:
@@ -259,7 +389,7 @@ def _fingerprint(function: Callable[..., Any], source: str) -> str:
 
 
 def _normal_form(source: str) -> str:
-    """The source without what does not change its meaning: comments, blank lines, decorators of the functions."""
+    """The source without what does not change its meaning: comments, blank lines, decorators of the functions, @entity."""
     try:
         tree = ast.parse(textwrap.dedent(source))
     except (SyntaxError, ValueError):
@@ -267,11 +397,20 @@ def _normal_form(source: str) -> str:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.decorator_list = []
+        elif isinstance(node, ast.ClassDef):  # others, like @dataclass, make the class what it is
+            node.decorator_list = [decorator for decorator in node.decorator_list if not _is_entity_decorator(decorator)]
     return ast.unparse(tree)
+
+
+def _is_entity_decorator(decorator: ast.expr) -> bool:
+    return ast.unparse(decorator).partition("(")[0].rpartition(".")[2] == "entity"
 
 
 def _code_form(function: Callable[..., Any]) -> str:
     function = inspect.unwrap(_underlying(function))
+    if inspect.isclass(function):
+        methods = sorted(_own_functions(function), key=lambda method: method.__name__)
+        return f"class({function.__qualname__}, {[_code_form(method) for method in methods]})"
     code = getattr(function, "__code__", None)
     if code is None:
         return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
@@ -350,6 +489,15 @@ def activity(
     return _decorate("activity", function, registry, {"name": name, "timeout": timeout, "executor": executor})
 
 
+@typing.overload
+def entity(function: AnyFunction) -> AnyFunction: ...
+@typing.overload
+def entity(*, name: str | None = None, registry: Registry = DEFAULT) -> Callable[[AnyFunction], AnyFunction]: ...
+def entity(function: Any = None, *, name: str | None = None, registry: Registry = DEFAULT) -> Any:
+    """Register a function of the context, or a class whose public methods are operations, as an entity; it stays what it is."""
+    return _decorate("entity", function, registry, {"name": name})
+
+
 class Orchestrator:
     """Azure's older form: ``main = df.Orchestrator.create(orchestrator_function)``."""
 
@@ -360,13 +508,24 @@ class Orchestrator:
         return fn
 
 
+class Entity:
+    """Azure's older form: ``main = df.Entity.create(entity_function)``."""
+
+    @staticmethod
+    def create(fn: AnyFunction) -> AnyFunction:
+        """Register the function as an entity under its own name, and return it."""
+        declare("entity", fn)
+        return fn
+
+
 def name_of(kind: str, reference: str | Callable[..., Any]) -> str:
     """The name a call refers to: a text as it is, a decorated function by the name it was registered under."""
     if isinstance(reference, str) or reference is None:
         if not reference:
             raise ValueError(f"{kind} name cannot be empty")
         return reference
-    marked, name = getattr(reference, "__dfnb__", (None, ""))
+    marks: Any = vars(reference) if inspect.isclass(reference) else {"__dfnb__": getattr(reference, "__dfnb__", None)}
+    marked, name = marks.get("__dfnb__") or (None, "")  # a class does not inherit the mark of its base
     if marked == kind:
         return str(name)
     shown = getattr(reference, "__name__", None) or repr(reference)

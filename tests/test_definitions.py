@@ -13,11 +13,13 @@ import pytest
 from dfnb.definitions import (
     DEFAULT,
     Definition,
+    Entity,
     Orchestrator,
     Registry,
     activity,
     declare,
     define,
+    entity,
     name_of,
     orchestrator,
 )
@@ -159,6 +161,13 @@ async def async_generator(x: Any) -> AsyncIterator[int]:
         ("activity", geocode, {"executor": 5}, "must be an object with a submit method"),
         ("activity", geocode, {"executor": concurrent.futures.ThreadPoolExecutor}, "must be an object with a submit method"),
         ("orchestrator", trip, {"timeout": 5}, "timeout and executor are for activities"),
+        ("entity", trip, {}, "entity 'trip' must not contain `yield`: an entity's operation is done in one step"),
+        ("entity", async_generator, {}, "entity 'async_generator' must not be `async def`"),
+        ("entity", fetch, {}, "must not be `async def`: .* wait in an activity, and send the entity what came of it"),
+        ("entity", lambda a, b: 1, {"name": "f"}, "the context; it takes a, b"),
+        ("entity", lambda a: 1, {"name": "a@b"}, "the entity name 'a@b' must not contain @"),
+        ("entity", lambda a: 1, {"name": "a#b"}, "must not contain"),
+        ("entity", lambda a: 1, {"name": "f", "timeout": 5}, "timeout and executor are for activities"),
     ],
 )
 def test_what_cannot_be_a_definition_is_a_sentence(kind: Any, function: Any, options: dict[str, Any], said: str) -> None:
@@ -353,3 +362,184 @@ def test_a_reference_to_nothing_is_refused(registry: Registry) -> None:
     for reference, said in refused:
         with pytest.raises(ValueError, match=said):
             name_of("activity", reference)
+
+
+# ---- entities
+
+
+class Counter:
+    """An entity."""
+
+    LIMITS = [0, 10]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, n: int) -> int:
+        self.value += n
+        return self.value
+
+    def _hidden(self, a: int, b: int) -> None: ...
+
+    @staticmethod
+    def helper(a: int, b: int) -> None: ...
+
+
+def test_entity_names_are_found_ignoring_case_and_shown_as_written(registry: Registry) -> None:
+    definition, outcome = declare("entity", Counter, registry=registry)
+    assert (definition.name, definition.function, outcome) == ("Counter", Counter, "new")
+    assert registry.get("entity", "counter") is registry.require("entity", "COUNTER") is definition
+    assert registry.names("entity") == ["Counter"]
+    assert declare("entity", Counter, registry=registry, name="counter")[1] == "unchanged"
+    assert registry.names("entity") == ["counter"]
+    assert registry.remove("entity", "cOUNTER")
+    assert registry.get("entity", "Counter") is None
+
+
+def test_other_names_keep_their_case(registry: Registry) -> None:
+    declare("activity", geocode, registry=registry)
+    assert registry.get("activity", "Geocode") is None
+
+
+def test_the_entity_decorator_takes_functions_and_classes_and_leaves_them_as_they_are(registry: Registry) -> None:
+    def plain(context: Any) -> None: ...
+
+    assert entity(registry=registry)(plain) is plain
+    assert entity(name="Konto", registry=registry)(Counter) is Counter
+    assert Counter().add(2) == 2
+    assert registry.names("entity") == ["Konto", "plain"]
+    assert name_of("entity", plain) == "plain"
+    assert name_of("entity", Counter) == "Konto"
+    with pytest.raises(ValueError, match="plain is registered as an entity, not as an activity"):
+        name_of("activity", plain)
+
+
+def test_a_class_does_not_inherit_the_name_of_its_base(registry: Registry) -> None:
+    base = entity(registry=registry)(type("Base", (Counter,), {}))
+
+    class Special(base):  # type: ignore[misc,valid-type]
+        pass
+
+    with pytest.raises(ValueError, match="Special is not registered as an entity"):
+        name_of("entity", Special)
+    assert registry.require("entity", "base").function is base
+
+
+def test_the_legacy_form_of_an_entity_registers_under_its_own_name() -> None:
+    def legacy_counter(context: Any) -> None: ...
+
+    try:
+        assert Entity.create(legacy_counter) is legacy_counter
+        assert entity(Counter) is Counter
+        assert DEFAULT.require("entity", "LEGACY_counter").function is legacy_counter
+        assert DEFAULT.require("entity", "counter").function is Counter
+    finally:
+        DEFAULT.remove("entity", "legacy_counter")
+        DEFAULT.remove("entity", "counter")
+
+
+def test_a_context_may_stand_beside_an_operations_input() -> None:
+    class Account:
+        def book(self, context: Any, amount: int) -> None: ...
+        def close(self, *, context: Any) -> None: ...
+        def note(self, text: str = "", *more: str, **rest: str) -> None: ...
+
+    assert define("entity", Account).name == "Account"
+
+
+def with_method(method: Any) -> type:
+    return type("C", (), {"f": method})
+
+
+class NeedsAnOwner:
+    def __init__(self, owner: str, limit: int, notes: str = "") -> None: ...
+    def add(self) -> None: ...
+
+
+class Shares:
+    items = []  # type: ignore[var-annotated]  # noqa: RUF012
+
+    def add(self) -> None: ...
+
+
+class HasItsOwn:
+    items: list[int] = []  # noqa: RUF012
+    _cache: dict[str, int] = {}  # noqa: RUF012
+
+    def add(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (NeedsAnOwner, "'NeedsAnOwner' must be constructible without arguments, .* give owner, limit a default"),
+        (type("C", (), {"_hidden": lambda self: 1}), "'C' has no public method; its methods are its operations"),
+        (with_method(fetch), "operation 'f' of entity 'C' must not be `async def`"),
+        (with_method(generator), "operation 'f' of entity 'C' must not contain `yield`"),
+        (with_method(async_generator), "operation 'f' of entity 'C' must not be `async def`"),
+        (with_method(lambda self, a, b: 1), "must take one input at most, not a, b: pass one value"),
+        (with_method(lambda self, a, *, b: 1), "must take one input at most, not a, b"),
+        (Shares, "attribute 'items' of entity class 'Shares' is one list shared by all entities .* annotate it: `items: list`"),
+    ],
+)
+def test_a_class_that_cannot_be_an_entity_is_told_why(kind: type, said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        define("entity", kind)
+
+
+def test_an_annotated_list_belongs_to_each_entity() -> None:
+    assert define("entity", HasItsOwn).name == "HasItsOwn"
+
+
+def test_a_dataclass_with_a_required_field_is_refused() -> None:
+    @dataclasses.dataclass
+    class Account:
+        balance: int
+
+        def book(self, amount: int) -> None: ...
+
+    with pytest.raises(DefinitionError, match="give balance a default"):
+        define("entity", Account)
+
+
+def test_the_source_of_a_class_is_the_class_alone(registry: Registry) -> None:
+    @entity(registry=registry)
+    @dataclasses.dataclass
+    class Local:
+        value: int = 0
+
+        def add(self, n: int) -> None:
+            self.value += n
+
+    source = registry.require("entity", "local").source
+    assert source.startswith("@entity(registry=registry)\n@dataclasses.dataclass\nclass Local:")
+    assert source.endswith("self.value += n\n")
+
+
+def test_a_class_whose_module_has_no_file_is_found_by_its_methods(tmp_path: Any) -> None:
+    """As in a notebook's kernel, where the cell is known by the name its code was compiled with."""
+    cell = tmp_path / "cell.py"
+    cell.write_text("x = 1\nclass Meter:\n    total: int = 0\n    def add(self, n):\n        self.total += n\ny = 2\n")
+    namespace: dict[str, Any] = {"__name__": "no_such_module"}
+    exec(compile(cell.read_text(), str(cell), "exec"), namespace)
+    source = define("entity", namespace["Meter"]).source
+    assert source == "class Meter:\n    total: int = 0\n    def add(self, n):\n        self.total += n\n"
+
+
+def class_fingerprint(source: str) -> str:
+    return define("entity", Counter, source=source).fingerprint
+
+
+def test_the_entity_decorator_does_not_change_a_class_but_others_do() -> None:
+    plain = "class Counter:\n    def add(self, n): ..."
+    assert class_fingerprint("@df.entity(name='c')\n" + plain) == class_fingerprint("@entity\n" + plain + "  # adds")
+    assert class_fingerprint("@entity\n@dataclass\n" + plain) != class_fingerprint(plain)
+    assert class_fingerprint(plain.replace("add", "sub")) != class_fingerprint(plain)
+
+
+def test_a_class_without_source_is_fingerprinted_by_its_methods() -> None:
+    def of(body: str) -> str:
+        return define("entity", made(f"class C:\n    def add(self, n): {body}", "C")).fingerprint
+
+    assert of("return n + 1") == of("return n + 1")
+    assert of("return n + 1") != of("return n + 2")
