@@ -152,9 +152,8 @@ def _annotated_attributes(kind: type) -> dict[str, Any]:
     for base in reversed(kind.__mro__[:-1]):
         namespace = _namespace(base)
         for name, annotation in inspect.get_annotations(base).items():
-            hint = _resolved(name, annotation, namespace)
-            if typing.get_origin(hint) is not typing.ClassVar and hint is not typing.ClassVar:
-                found[name] = hint
+            if "ClassVar" not in str(annotation):
+                found[name] = _resolved(name, annotation, namespace)
     return found
 
 
@@ -168,7 +167,7 @@ def _namespace(base: type) -> dict[str, Any]:
 
 
 def _resolved(name: str, annotation: Any, namespace: dict[str, Any]) -> Any:
-    holder = types.SimpleNamespace(__annotations__={name: annotation})
+    holder = type(name, (), {"__annotations__": {name: annotation}})
     try:
         return typing.get_type_hints(holder, globalns=namespace, include_extras=True)[name]
     except Exception:  # an annotation is the user's own expression and may fail in any way; the value then stays as it is
