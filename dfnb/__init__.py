@@ -7,6 +7,7 @@ from typing import Any
 
 from dfnb.app import DurableApp, close, current, instance, open, sql, start, start_many
 from dfnb.client.aio import AsyncDurableOrchestrationClient
+from dfnb.client.entities import CleanEntityStorageResult, DurableEntityStatus, EntityHandle, EntityStateResponse
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
@@ -47,15 +48,19 @@ from dfnb.replay.tasks import Task, TaskState, TimerTask
 __all__ = [
     "ActivityCancelled",
     "AsyncDurableOrchestrationClient",
+    "CleanEntityStorageResult",
     "DefinitionError",
     "DfnbError",
     "DurableApp",
     "DurableEntityContext",
+    "DurableEntityStatus",
     "DurableOrchestrationClient",
     "DurableOrchestrationContext",
     "DurableOrchestrationStatus",
     "Entity",
+    "EntityHandle",
     "EntityId",
+    "EntityStateResponse",
     "FailureDetails",
     "HubClosedError",
     "HubError",
