@@ -1,7 +1,7 @@
 """The turns that share one commit.
 
-`run_batch` takes what is ready, runs each instance's turn, delivers messages between instances of the hub until it is quiet or
-full, and hands everything to the hub as one commit. Only when that is on disk do activities start (`_release`).
+`run_batch` takes what is ready, runs each one's turn, delivers messages between instances and entities of the hub until it is
+quiet or full, and hands everything to the hub as one commit. Only when that is on disk do activities start (`_release`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dfnb.definitions import Definition, Registry
 from dfnb.engine import capture
 from dfnb.engine.activities import ActivityCall, ActivityRunner
 from dfnb.engine.clock import Clock
+from dfnb.engine.entities import ASKS, EntityEngine
 from dfnb.errors import NonDeterminismError, NotRegisteredError
 from dfnb.hub.protocol import StartRequest, WorkerSide
 from dfnb.hub.state import InstanceState, Message
@@ -60,6 +61,7 @@ class BatchEngine:
         self._limit = limit
         self._sticky_limit = max(1, sticky)
         self._strict = strict
+        self._entities = EntityEngine(hub, registry, clock, limit=limit, strict=strict)
         self._sticky: OrderedDict[int, OrchestrationReplay] = OrderedDict()
         self._recheck: set[int] = set()
         self._cold: deque[InstanceState] = deque()
@@ -72,15 +74,20 @@ class BatchEngine:
 
     def run_batch(self) -> bool:
         """Run what is ready to quiet and commit it once. False: nothing was ready."""
-        ready = self._hub.take_ready(self._clock.now(), self._limit)
-        if not ready:
+        if not self._run_round(self._limit):
             return False
-        while ready:
-            self._run(ready)
-            room = self._limit - self._hub.rows_open
-            ready = self._hub.take_ready(self._clock.now(), room) if room > 0 else []
+        while (room := self._limit - self._hub.rows_open) > 0 and self._run_round(room):
+            pass
         self._commit()
         return True
+
+    def _run_round(self, room: int) -> bool:
+        """One turn of everything that is ready: instances, then the entities they have asked."""
+        ready = self._hub.take_ready(self._clock.now(), room)
+        self._run(ready)
+        entities = self._hub.take_ready_entities(room)
+        self._entities.run(entities)
+        return bool(ready or entities)
 
     def dispatch_recovered(self) -> None:
         """Start again every activity that was asked for and has no result."""
@@ -101,6 +108,8 @@ class BatchEngine:
         """A cell was run: instances that waited for it go on, those on other code are held against the new one first."""
         if definition.kind == "activity":
             self._activities.definition_changed(definition.name)
+        if definition.kind == "entity":
+            self._entities.definition_changed(definition)
         if definition.kind != "orchestrator":
             return
         for state in self._hub.open_states():
@@ -242,6 +251,8 @@ class BatchEngine:
     def _cannot_run(self, state: InstanceState, messages: Sequence[Message]) -> bool:
         """Whether the instance has to wait; its `waits` say for what."""
         name = _name_in(messages) or state.name
+        if self._entities.must_lock_again(state, messages):
+            return True
         if state.start_at is not None and state.turn == 0 and self._clock.now() < state.start_at:
             state.waits = (Wait("start", "", None, state.start_at),)
             return True
@@ -345,6 +356,8 @@ class BatchEngine:
                 )
             elif isinstance(event, SubOrchestrationInstanceCreated):
                 children.append(event)
+            elif isinstance(event, ASKS):
+                self._entities.ask(state, event, at)
         if children:
             self._start_children(state, children, at)
         if decision.end is not None:
@@ -387,6 +400,7 @@ class BatchEngine:
         version = replay.started.version if replay is not None else None
         self._forget(state.key)
         self._cancelled.append((state.key, state.generation))
+        self._entities.release_locks(state, at)
         if end.status == "ContinuedAsNew":
             self._begin_again(state, end, version, decision.carried if decision is not None else (), at)
         elif state.parent is not None:

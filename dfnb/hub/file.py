@@ -30,7 +30,7 @@ def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
         connection.execute("USE compacted")
         connection.execute(schema())
         connection.execute("DELETE FROM event_kind")
-        for table in ("hub", "event", "instance", "log", "definition", "event_kind"):
+        for table in ("hub", "event", "instance", "log", "definition", "event_kind", "entity", "operation"):
             connection.execute(f'INSERT INTO compacted.{table} SELECT * FROM "{source}".main.{table} ORDER BY ALL')
         connection.execute("CHECKPOINT compacted")
     finally:

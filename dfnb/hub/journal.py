@@ -45,15 +45,34 @@ _CHECKPOINT_ROWS = 500
 class Batch:
     """Rows that must be saved together, and what to do once they are."""
 
-    __slots__ = ("logs", "on_released", "on_saved", "rows")
+    __slots__ = ("logs", "on_released", "on_saved", "operations", "rows")
 
     def __init__(
-        self, rows: list[Row], logs: list[Row], on_saved: Callable[[], None], on_released: Callable[[], None]
+        self, rows: list[Row], operations: list[Row], logs: list[Row], on_saved: Callable[[], None],
+        on_released: Callable[[], None],
     ) -> None:
         self.rows = rows
+        self.operations = operations
         self.logs = logs
         self.on_saved = on_saved
         self.on_released = on_released
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.operations)
+
+    @property
+    def last_pos(self) -> int:
+        """The position of its latest row, -1 if it has none."""
+        return max((rows[-1][0] for rows in (self.rows, self.operations) if rows), default=-1)
+
+
+def _together(batches: Sequence[Batch]) -> Batch:
+    """All rows that share a transaction."""
+    if len(batches) == 1:
+        return batches[0]
+    rows = [row for batch in batches for row in batch.rows]
+    operations = [row for batch in batches for row in batch.operations]
+    return Batch(rows, operations, [row for batch in batches for row in batch.logs], lambda: None, lambda: None)
 
 
 class Journal:
@@ -98,9 +117,8 @@ class Journal:
         with self._wake:
             self._wake.wait_for(lambda: self._backlog <= _BACKLOG_ROWS or self._stopping or self.problem is not None)
             self._batches.append(batch)
-            self._backlog += len(batch.rows)
-            if batch.rows:
-                self._last_pos = batch.rows[-1][0]
+            self._backlog += len(batch)
+            self._last_pos = max(self._last_pos, batch.last_pos)
             self._wake.notify_all()
         if self._level == "relaxed":
             batch.on_released()
@@ -189,7 +207,7 @@ class Journal:
             while self._batches and rows < _GROUP_ROWS:
                 batch = self._batches.popleft()
                 taken.append(batch)
-                rows += len(batch.rows)
+                rows += len(batch)
             jobs = []
             if not self._batches:
                 jobs = list(self._jobs)
@@ -197,16 +215,14 @@ class Journal:
             return taken, jobs
 
     def _save(self, batches: list[Batch]) -> None:
-        rows = [row for batch in batches for row in batch.rows]
-        logs = [row for batch in batches for row in batch.logs]
-        while not self._try_to_write(rows, logs):
+        rows = _together(batches)
+        while not self._try_to_write(rows):
             if not self._wait_for_disk():
                 return
         with self._wake:
             solved, self.problem = self.problem, None
             self._backlog -= len(rows)
-            if rows:
-                self._committed_pos = rows[-1][0]
+            self._committed_pos = max(self._committed_pos, rows.last_pos)
             self._uncheckpointed += len(rows)
             self._wake.notify_all()
         if solved is not None:
@@ -235,10 +251,10 @@ class Journal:
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
 
-    def _try_to_write(self, rows: Sequence[Row], logs: Sequence[Row]) -> bool:
+    def _try_to_write(self, rows: Batch) -> bool:
         try:
             if self.problem is None or not self._recover(rows):
-                self._write(rows, logs)
+                self._write(rows)
         except (duckdb.Error, OSError, HubError) as error:
             self._clear()
             first = self.problem is None
@@ -250,19 +266,22 @@ class Journal:
             self._guard()
         return True
 
-    def _write(self, rows: Sequence[Row], logs: Sequence[Row]) -> None:
-        if logs:
-            self._write_both(rows, logs)
-        elif rows:
-            self._events.append_rows(rows)
-            self._events.flush()
+    def _write(self, rows: Batch) -> None:
+        parts = [(self._events, rows.rows), (self._operations, rows.operations), (self._logs, rows.logs)]
+        filled = [(appender, part) for appender, part in parts if part]
+        if len(filled) > 1:
+            self._database.execute("BEGIN")
+        for appender, part in filled:
+            appender.append_rows(part)
+            appender.flush()
+        if len(filled) > 1:
+            self._database.execute("COMMIT")
 
-    def _recover(self, rows: Sequence[Row]) -> bool:
+    def _recover(self, rows: Batch) -> bool:
         """After a failed write: take up the file again if it was lost. True: the rows are in it after all."""
         if not self._is_alive():
             self._reconnect()
-        last = rows[-1][0] if rows else -1
-        return self._side.execute(query("has_event"), [last]).fetchone() is not None
+        return self._side.execute(query("has_event"), [rows.last_pos]).fetchone() is not None
 
     def _is_alive(self) -> bool:
         """Whether DuckDB still answers: a failed checkpoint makes it hold the database for invalid."""
@@ -277,17 +296,9 @@ class Journal:
         self._guarded = True
         keep_private(Path(f"{self.path}.wal"))
 
-    def _write_both(self, rows: Sequence[Row], logs: Sequence[Row]) -> None:
-        self._database.execute("BEGIN")
-        self._events.append_rows(rows)
-        self._events.flush()
-        self._logs.append_rows(logs)
-        self._logs.flush()
-        self._database.execute("COMMIT")
-
     def _clear(self) -> None:
         """Drop buffered rows and an open transaction, so that the next try starts clean."""
-        for undo in (self._events.clear, self._logs.clear, self._database.rollback):
+        for undo in (self._events.clear, self._operations.clear, self._logs.clear, self._database.rollback):
             with contextlib.suppress(duckdb.Error):  # there may be nothing to undo, or the database is already invalid
                 undo()
 
@@ -352,6 +363,7 @@ class Journal:
         self._database.execute("PRAGMA disable_optimizer")
         self._database.execute("SET checkpoint_threshold = '64MB'")
         self._events = self._database.appender("event")
+        self._operations = self._database.appender("operation")
         self._logs = self._database.appender("log")
         with self._wake:
             self._away = False
@@ -391,7 +403,7 @@ class Journal:
 
     def _disconnect(self, patience: float = 0.0) -> None:
         """Let the file go. Queries that clients run have `patience` seconds to end, then they are interrupted."""
-        for part in (self._events, self._logs):
+        for part in (self._events, self._operations, self._logs):
             with contextlib.suppress(duckdb.Error):  # an invalid database has nothing left to save
                 part.clear()
         deadline = time.monotonic() + patience

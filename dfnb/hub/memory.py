@@ -20,11 +20,15 @@ from dfnb.errors import (
     HubUnavailableError,
     InstanceExistsError,
 )
-from dfnb.hub.journal import Journal
+from dfnb.hub.entity_reader import entity_row
+from dfnb.hub.entity_state import EntityState, OperationMessage
+from dfnb.hub.ids import id_hash
+from dfnb.hub.journal import Journal, Row
 from dfnb.hub.protocol import Ended, StartRequest
-from dfnb.hub.recovery import fold, id_hash, record_of, recover, row_of
+from dfnb.hub.recovery import fold, record_of, recover, row_of
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack, InstanceState, Message
+from dfnb.records.entity import EntityRecord
 from dfnb.records.instance import InstanceRecord
 
 T = TypeVar("T")
@@ -47,6 +51,12 @@ class WorkingSet:
         self._ready: deque[InstanceState] = deque()
         self._timers: list[tuple[int, int, int, int]] = []
         self._unsaved: dict[int, InstanceState] = {}  # with messages in the inbox that the present batch must save
+        self._entities: dict[int, EntityState] = {}
+        self._entity_by_id: OrderedDict[str, EntityState] = OrderedDict()
+        self._ready_entities: deque[EntityState] = deque()
+        self._unsaved_entities: dict[str, EntityState] = {}
+        self._dirty_entities: dict[int, EntityRecord] = {}
+        self._chores: deque[Callable[[], None]] = deque()  # for the engine's thread, between two turns
         self._in_flight: set[Ack] = set()
         self._dirty: dict[int, InstanceRecord] = {}
         self._flushed_pos = -1
@@ -79,6 +89,18 @@ class WorkingSet:
             elif state.start_at is None or state.turn > 0:
                 self.wake(state)
         self._drop_replaced()
+        for entity in recovered.entities:
+            self._take_up_entity(entity)
+
+    def _take_up_entity(self, entity: EntityState) -> None:
+        self._entities[entity.key] = self._entity_by_id[entity.id] = entity
+        record = entity.to_record()
+        if record != entity.record:
+            entity.record = self._dirty_entities[entity.key] = record
+        for due, number in entity.later or ():
+            heapq.heappush(self._timers, (due, entity.key, 0, number))
+        if entity.queue or entity.own:
+            self.wake_entity(entity)
 
     def _rearm(self, state: InstanceState) -> None:
         for task, entry in (state.open or {}).items():
@@ -165,6 +187,31 @@ class WorkingSet:
         if not state.queued:
             state.queued = True
             self._ready.append(state)
+
+    def _entity(self, entity_id: str) -> EntityState:
+        """The entity's state in memory, not yet loaded if it was not there. With the lock held."""
+        entity = self._entity_by_id.get(entity_id)
+        if entity is None:
+            entity = self._entity_by_id[entity_id] = EntityState(entity_id)
+        return entity
+
+    def _put_operation(self, entity: EntityState, message: OperationMessage) -> None:
+        if entity.inbox is None:
+            entity.inbox = []
+        entity.inbox.append(message)
+        if message.internal:
+            self._unsaved_entities[entity.id] = entity
+        if not entity.queued:
+            entity.queued = True
+            self._ready_entities.append(entity)
+
+    def wake_entity(self, entity: EntityState) -> None:
+        """Have the engine look at an entity."""
+        with self.changed:
+            if not entity.queued:
+                entity.queued = True
+                self._ready_entities.append(entity)
+                self.changed.notify_all()
 
     def _admit(self, request: StartRequest, message: Message) -> None:
         state = InstanceState(self._next_key, request.id)
@@ -260,16 +307,16 @@ class WorkingSet:
     def _flush(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Upsert what has changed. Runs on the writer thread, which is also the only one to change `_dirty`."""
         pos = self._published_pos
-        if not self._dirty and pos == self._flushed_pos:
+        if not self._dirty and not self._dirty_entities and pos == self._flushed_pos:
             return
         records = list(self._dirty.values())
         connection.execute("BEGIN")
-        if records:
-            with connection.appender("instance", action="upsert") as appender:
-                appender.append_rows([row_of(record) for record in records])
+        _upsert(connection, "instance", [row_of(record) for record in records])
+        _upsert(connection, "entity", [entity_row(record) for record in self._dirty_entities.values()])
         connection.execute(query("set_watermark"), [pos])
         connection.execute("COMMIT")
         self._dirty.clear()
+        self._dirty_entities.clear()
         self._flushed_pos = pos
         with self.changed:
             for record in records:
@@ -285,6 +332,12 @@ class WorkingSet:
         told = frozenset(ids) if self._watchers else frozenset()
         for watcher in self._watchers:
             watcher(told)
+
+
+def _upsert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Row]) -> None:
+    if rows:
+        with connection.appender(table, action="upsert") as appender:
+            appender.append_rows(rows)
 
 
 def _stored(cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[InstanceRecord]:

@@ -9,9 +9,15 @@ import duckdb
 from dfnb.errors import HubFormatError
 from dfnb.hub.sql import query, schema
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {}
+
+
+def _add_entities(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(schema("entities", "views"))
+
+
+_STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: _add_entities}
 """Schema version -> what turns a hub of that version into one of the next."""
 
 

@@ -10,8 +10,9 @@ from typing import Protocol
 import msgspec
 
 from dfnb.errors import HubUnavailableError, InstanceExistsError
+from dfnb.hub.entity_state import Change, EntityState, OperationMessage
 from dfnb.hub.state import InstanceState, Message, OpenTask
-from dfnb.records.entity import EntityRecord, OperationRecord
+from dfnb.records.entity import Caller, EntityRecord, Operation, OperationRecord
 from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HistoryEvent, ParentRef, Recorded
 from dfnb.records.instance import InstanceRecord, Wait
 from dfnb.records.log import LogLine
@@ -75,6 +76,8 @@ class EntityQuery(msgspec.Struct, frozen=True):
     limit: int = 100
     after: int | None = None
     """Continue behind this key: the last of the page before."""
+    locked: bool = False
+    """Only those whose lock is held."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -136,6 +139,17 @@ class WorkerSide(Protocol):
     def commit(self, after: Callable[[], None]) -> None: ...
     def histories(self, states: Sequence[InstanceState]) -> dict[int, list[Recorded]]: ...
     def deliver(self, results: Sequence[tuple[int, Message]]) -> None: ...
+    def take_ready_entities(self, limit: int) -> list[tuple[EntityState, list[OperationMessage]]]: ...
+    def post_operation(self, entity_id: str, operation: Operation) -> None: ...
+    def wants_lock(self, caller: Caller) -> bool: ...
+    def record_operation(
+        self, entity: EntityState, change: Change, number: int, operation: Operation | None, at: int, *,
+        took: int | None = None, text: str | None = None,
+    ) -> None: ...
+    def finish_entity(self, entity: EntityState, messages: Sequence[OperationMessage], at: int) -> None: ...
+    def write_entity_logs(self, entity: EntityState, lines: Sequence[LogLine]) -> None: ...
+    def wake_entity(self, entity: EntityState) -> None: ...
+    def waiting_entities(self, name: str) -> list[EntityState]: ...
 
 
 __all__ = ["ClientSide", "Ended", "EntityQuery", "InstanceQuery", "SignalRequest", "StartRequest", "WorkerSide"]

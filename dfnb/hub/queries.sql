@@ -10,11 +10,15 @@ INSERT INTO hub VALUES ('dfnb', ?, ?, -1)
 UPDATE hub SET watermark = ?
 
 -- name: counters
-SELECT greatest(watermark, (SELECT coalesce(max(pos), -1) FROM event)), greatest(
-    (SELECT coalesce(max(key), 0) FROM instance), (SELECT coalesce(max(instance), 0) FROM event)) FROM hub
+SELECT
+    greatest(watermark, (SELECT coalesce(max(pos), -1) FROM event), (SELECT coalesce(max(pos), -1) FROM operation)),
+    greatest(
+        (SELECT coalesce(max(key), 0) FROM instance), (SELECT coalesce(max(instance), 0) FROM event),
+        (SELECT coalesce(max(key), 0) FROM entity), (SELECT coalesce(max(entity), 0) FROM operation))
+FROM hub
 
 -- name: has_event
-SELECT 1 FROM event WHERE pos = ?
+SELECT 1 FROM event WHERE pos = $1 UNION ALL SELECT 1 FROM operation WHERE pos = $1
 
 -- name: changed_since
 SELECT DISTINCT instance FROM event WHERE pos > ?
@@ -29,10 +33,10 @@ WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') AND (i.p
 
 -- name: open_tasks
 SELECT e.instance, e.task, arg_max(e.kind, e.pos) AS last, arg_max(e.name, e.pos), arg_max(e.data, e.pos), arg_max(e.happened_at, e.pos),
-    count(*) FILTER (e.kind IN (4, 7)), any_value(e.name) FILTER (e.kind IN (4, 7))
+    count(*) FILTER (e.kind IN (4, 7, 43)), any_value(e.name) FILTER (e.kind IN (4, 7, 43))
 FROM event e JOIN instance i ON i.key = e.instance AND i.generation = e.generation
 WHERE e.task IS NOT NULL AND e.turn >= 0 AND i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled')
-GROUP BY e.instance, e.task HAVING last IN (4, 7, 10)
+GROUP BY e.instance, e.task HAVING last IN (4, 7, 10, 43, 47, 48)
 
 -- name: open_pending
 WITH turns AS (
@@ -69,6 +73,19 @@ SELECT key, id, name, status, generation, created_at, updated_at, started_pos, e
 FROM instance WHERE rowid IN (SELECT rowid FROM instance WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?)
 ORDER BY created_at DESC, key DESC
 
+-- name: list_instances_and_entities
+SELECT * FROM (
+    SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits,
+        held
+    FROM instance
+    UNION ALL
+    SELECT key, id, '@' || name, 'Running', 0, created_at, updated_at, -1, NULL, CAST(json_object(
+        'entityExists', state IS NOT NULL, 'queueSize', waiting, 'lockedBy', json_extract_string(lock, '$.id')) AS VARCHAR),
+        NULL, NULL, NULL, NULL
+    FROM entity
+)
+WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?
+
 -- name: count_instances
 SELECT status, count(*) FROM instance GROUP BY status ORDER BY status
 
@@ -98,3 +115,33 @@ INSERT INTO definition VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: definition_source
 SELECT source FROM definition WHERE kind = ? AND name = ? AND fingerprint = ?
+
+-- name: find_entities
+SELECT key, id, state, created_at, updated_at, arrived, operations, waiting, lock, lock_number, oldest_pos
+FROM (SELECT unnest(?) AS hash) wanted JOIN entity e ON e.id_hash = wanted.hash
+
+-- name: list_entities
+SELECT key, id, {} AS state, created_at, updated_at, arrived, operations, waiting, lock, lock_number, oldest_pos
+FROM entity WHERE {} ORDER BY key LIMIT ?
+
+-- name: concerned_entities
+SELECT key, id, state, created_at, updated_at, arrived, operations, waiting, lock, lock_number, oldest_pos
+FROM entity WHERE waiting > 0 OR lock IS NOT NULL OR key IN (SELECT entity FROM operation WHERE pos > ?)
+
+-- name: operations_since
+SELECT pos, entity, number, kind, happened_at, data, mode, sent_at, name, caller, input, header
+FROM operation WHERE pos >= ? ORDER BY pos
+
+-- name: operations_of
+SELECT number, arg_max(kind, pos), any_value(mode), any_value(name), any_value(sent_at), min(happened_at) FILTER (kind > 1),
+    any_value(took), any_value(caller), any_value(input), arg_max(data, pos)
+FROM operation WHERE entity = ? AND kind NOT IN (0, 7) GROUP BY number ORDER BY number DESC LIMIT ?
+
+-- name: empty_entities
+SELECT key FROM entity WHERE state IS NULL AND waiting = 0 AND lock IS NULL
+
+-- name: delete_operations
+DELETE FROM operation WHERE entity IN ({})
+
+-- name: delete_entities
+DELETE FROM entity WHERE key IN ({})

@@ -13,6 +13,7 @@ from dfnb.errors import QueryError
 from dfnb.hub.protocol import InstanceQuery
 from dfnb.hub.recovery import record_of
 from dfnb.hub.sql import placeholders, query
+from dfnb.records.entity import EntityRecord
 from dfnb.records.history import ExecutionCompleted, ExecutionStarted, Recorded, parse_event
 from dfnb.records.instance import InstanceRecord
 from dfnb.records.log import LogLine
@@ -23,7 +24,7 @@ _EXPLAIN = re.compile(r"\s*explain(\s+analyze\b|\s*\([^)]*\))*", re.IGNORECASE)
 
 def list_instances(connection: duckdb.DuckDBPyConnection, wanted: InstanceQuery) -> list[InstanceRecord]:
     where, values = conditions(wanted)
-    sql = query("list_instances").format(where)
+    sql = query("list_instances_and_entities" if wanted.include_entities else "list_instances").format(where)
     return [record_of(row) for row in connection.execute(sql, [*values, wanted.limit]).fetchall()]
 
 
@@ -80,7 +81,7 @@ def history(connection: duckdb.DuckDBPyConnection, record: InstanceRecord, after
     ]
 
 
-def logs(connection: duckdb.DuckDBPyConnection, record: InstanceRecord) -> list[LogLine]:
+def logs(connection: duckdb.DuckDBPyConnection, record: InstanceRecord | EntityRecord) -> list[LogLine]:
     return [LogLine(*row) for row in connection.execute(query("logs_of"), [record.key]).fetchall()]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import duckdb
 import msgspec
 
+from dfnb.hub.entity_recovery import recover_entities
+from dfnb.hub.entity_state import EntityState
+from dfnb.hub.ids import id_hash
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import InstanceState, OpenTask
 from dfnb.records.history import ExecutionRewound, ExecutionStarted, HistoryEvent, parse_event
@@ -21,7 +23,7 @@ _decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
 _REPEATED = [InstanceRecord.__struct_fields__.index(field) for field in ("name", "status", "code")]
 _ROWS_AT_ONCE = 5_000
-_OPEN_KINDS = {4: "activity", 7: "orchestration", 10: "timer"}
+_OPEN_KINDS = {4: "activity", 7: "orchestration", 10: "timer", 43: "call", 47: "lock", 48: "locked"}
 
 
 @dataclasses.dataclass(slots=True)
@@ -30,6 +32,7 @@ class Recovered:
 
     states: dict[int, InstanceState]
     changed: list[InstanceState]
+    entities: list[EntityState]
     next_pos: int
     next_key: int
 
@@ -43,7 +46,8 @@ def recover(connection: duckdb.DuckDBPyConnection) -> Recovered:
     changed = fold(connection, changed_keys)
     states = _unchanged(connection, frozenset(changed_keys))
     states |= {state.key: state for state in changed}
-    return Recovered(states, changed, int(counters[0]) + 1, int(counters[1]) + 1)
+    entities = recover_entities(connection, watermark)
+    return Recovered(states, changed, entities, int(counters[0]) + 1, int(counters[1]) + 1)
 
 
 def fold(connection: duckdb.DuckDBPyConnection, keys: Iterable[int]) -> list[InstanceState]:
@@ -97,7 +101,16 @@ def _unchanged(connection: duckdb.DuckDBPyConnection, changed: frozenset[int]) -
             states[key].turn = turn
             if kind is not None:
                 _set_aside(states[key], parse_event(kind, *columns))
+    _fold_rewound(connection, states)
     return states
+
+
+def _fold_rewound(connection: duckdb.DuckDBPyConnection, states: dict[int, InstanceState]) -> None:
+    """What a rewind that no turn has taken in yet brings back can only be told from all events."""
+    keys = [key for key, state in states.items() if any(isinstance(event, ExecutionRewound) for event in state.pending or ())]
+    for state in fold(connection, keys):
+        state.record = states[state.key].record
+        states[state.key] = state
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, statement: str) -> Iterator[tuple[Any, ...]]:
@@ -149,11 +162,6 @@ def record_of(row: tuple[Any, ...]) -> InstanceRecord:
             values[place] = sys.intern(values[place])  # a hundred thousand instances have few names, states and codes
     values[-2] = _decode_waits(values[-2]) if values[-2] else ()
     return InstanceRecord(*values)
-
-
-def id_hash(id: str) -> int:
-    """The number by which rows are looked up before their ids are compared."""
-    return zlib.crc32(id.encode())
 
 
 def row_of(record: InstanceRecord) -> tuple[Any, ...]:

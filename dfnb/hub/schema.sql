@@ -1,3 +1,4 @@
+-- section: tables
 -- The tables of a hub. Times are microseconds since 1970, UTC. The views at the end are for people: their comments, which
 -- stand in the file too (duckdb_views(), duckdb_columns()), say what each column tells.
 
@@ -68,7 +69,48 @@ INSERT INTO event_kind VALUES
     (15, 'EventRaised'), (19, 'ExecutionSuspended'), (20, 'ExecutionResumed'), (40, 'TimerCanceled'),
     (41, 'CustomStatusSet'), (42, 'ExecutionRewound');
 
-CREATE VIEW instances AS
+-- section: entities
+-- What happened to entities, in the order of arrival of the whole hub: append-only like `event`.
+CREATE TABLE operation (
+    pos BIGINT NOT NULL,               -- the same counter as in `event`
+    entity INTEGER NOT NULL,
+    number BIGINT NOT NULL,            -- the operation's place in the entity's order of arrival; 0: the row is about none
+    kind UTINYINT NOT NULL,            -- 0 created, 1 arrived, 2 completed, 3 failed, 4 locked, 5 unlocked, 6 canceled, 7 state set
+    happened_at BIGINT NOT NULL,
+    took BIGINT,
+    data VARCHAR,                      -- the result, the failure or the state
+    -- what was asked for stands in the first row of an operation only
+    mode VARCHAR,                      -- call, signal, lock or unlock
+    sent_at BIGINT,
+    name VARCHAR,                      -- of a created entity its id
+    caller VARCHAR,                    -- the id of an instance or entity; none: a client
+    input VARCHAR,
+    header VARCHAR
+);
+
+-- Derived from `operation`, flushed a little later, made good at opening.
+CREATE TABLE entity (
+    key INTEGER PRIMARY KEY,           -- the same counter as in `instance`
+    id VARCHAR NOT NULL,               -- '@name@key'
+    id_hash UINTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    state VARCHAR,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    arrived BIGINT NOT NULL,
+    operations BIGINT NOT NULL,
+    waiting INTEGER NOT NULL,
+    lock VARCHAR,
+    lock_number BIGINT NOT NULL,
+    oldest_pos BIGINT                  -- of the operations that wait
+);
+
+INSERT INTO event_kind VALUES
+    (43, 'EntityOperationCalled'), (44, 'EntityOperationSignaled'), (45, 'EntityOperationCompleted'),
+    (46, 'EntityOperationFailed'), (47, 'EntityLockRequested'), (48, 'EntityLockGranted'), (49, 'EntityUnlockSent');
+
+-- section: views
+CREATE OR REPLACE VIEW instances AS
 SELECT
     i.id AS instance_id,
     i.name,
@@ -87,7 +129,7 @@ FROM instance i
 LEFT JOIN event s ON s.pos = i.started_pos
 LEFT JOIN event e ON e.pos = i.ended_pos;
 
-CREATE VIEW history AS
+CREATE OR REPLACE VIEW history AS
 SELECT
     i.id AS instance_id,
     e.pos AS position,
@@ -96,7 +138,8 @@ SELECT
     k.event_type,
     e.task AS task_id,
     e.name,
-    CASE WHEN e.kind = 0 THEN
+    CASE WHEN e.kind IN (43, 44) THEN regexp_extract(e.data, '^[^\r\n]*') END AS entity_id,
+    CASE WHEN e.kind IN (0, 43, 44) THEN
         CASE WHEN instr(e.data, chr(10)) > 0 THEN substr(e.data, instr(e.data, chr(10)) + 1) END
     ELSE e.data END AS data,
     make_timestamp(e.happened_at) AS timestamp,
@@ -105,7 +148,7 @@ FROM event e
 JOIN instance i ON i.key = e.instance
 JOIN event_kind k ON k.kind = e.kind;
 
-CREATE VIEW activities AS
+CREATE OR REPLACE VIEW activities AS
 SELECT
     i.id AS instance_id,
     e.generation,
@@ -131,11 +174,47 @@ WHERE e.task IS NOT NULL
 GROUP BY i.id, e.generation, e.task
 HAVING count(*) FILTER (e.kind = 4) > 0;
 
-CREATE VIEW logs AS
-SELECT i.id AS instance_id, l.task AS task_id, l.attempt, make_timestamp(l.happened_at) AS timestamp, l.stream, l.text
-FROM log l JOIN instance i ON i.key = l.instance;
+CREATE OR REPLACE VIEW logs AS
+SELECT coalesce(i.id, n.id) AS instance_id, l.task AS task_id, l.attempt, make_timestamp(l.happened_at) AS timestamp, l.stream, l.text
+FROM log l LEFT JOIN instance i ON i.key = l.instance LEFT JOIN entity n ON n.key = l.instance;
 
-CREATE VIEW definitions AS
+CREATE OR REPLACE VIEW entities AS
+SELECT
+    id AS entity_id,
+    name,
+    substr(id, length(name) + 3) AS key,
+    state,
+    make_timestamp(created_at) AS created_time,
+    make_timestamp(updated_at) AS last_operation_time,
+    operations,
+    waiting,
+    json_extract_string(lock, '$.id') AS locked_by
+FROM entity;
+
+CREATE OR REPLACE VIEW entity_operations AS
+SELECT
+    n.id AS entity_id,
+    o.number AS operation_id,
+    any_value(o.mode) AS kind,
+    any_value(o.name) AS operation,
+    CASE arg_max(o.kind, o.pos)
+        WHEN 1 THEN 'Waiting' WHEN 2 THEN 'Completed' WHEN 3 THEN 'Failed' WHEN 4 THEN 'Held' WHEN 5 THEN 'Released' ELSE 'Canceled'
+    END AS status,
+    any_value(o.caller) AS caller_id,
+    make_timestamp(any_value(o.sent_at)) AS requested_time,
+    make_timestamp(min(o.happened_at) FILTER (o.kind > 1)) AS started_time,
+    make_timestamp(max(o.happened_at) FILTER (o.kind IN (2, 3, 5, 6))) AS completed_time,
+    to_microseconds(any_value(o.took)) AS duration,
+    any_value(o.input) AS input,
+    any_value(o.data) FILTER (o.kind = 2) AS result,
+    any_value(o.data) FILTER (o.kind = 3) AS failure
+FROM operation o
+JOIN entity n ON n.key = o.entity
+WHERE o.kind NOT IN (0, 7)
+GROUP BY n.id, o.number
+HAVING any_value(o.mode) <> 'unlock';
+
+CREATE OR REPLACE VIEW definitions AS
 SELECT kind, name, fingerprint AS code_hash, source, make_timestamp(first_seen_at) AS first_seen_time FROM definition;
 
 COMMENT ON VIEW instances IS 'One row for each instance: what its status says. Times are UTC.';
@@ -160,7 +239,8 @@ COMMENT ON COLUMN history.generation IS 'How often the instance had continued as
 COMMENT ON COLUMN history.turn IS 'The turn that took the event in or made it; 0: written down before a turn could take it in; -1: it came too late for any';
 COMMENT ON COLUMN history.event_type IS 'What happened: TaskScheduled, TaskCompleted, EventRaised, ...';
 COMMENT ON COLUMN history.task_id IS 'The number of the task it belongs to, in its generation';
-COMMENT ON COLUMN history.name IS 'The name of the orchestrator, activity or event; the status of an end';
+COMMENT ON COLUMN history.name IS 'The name of the orchestrator, activity, operation or event; the status of an end';
+COMMENT ON COLUMN history.entity_id IS 'The entity that an operation was for';
 COMMENT ON COLUMN history.data IS 'Input, result, failure or output as JSON; the reason; when a timer is due, in microseconds since 1970';
 COMMENT ON COLUMN history.timestamp IS 'When it happened';
 COMMENT ON COLUMN history.took IS 'How long the activity ran';
@@ -179,15 +259,41 @@ COMMENT ON COLUMN activities.input IS 'Its input as JSON';
 COMMENT ON COLUMN activities.result IS 'Its result as JSON';
 COMMENT ON COLUMN activities.last_failure IS 'Type, message and traceback of its last failure, as JSON';
 
-COMMENT ON VIEW logs IS 'What orchestrators and activities printed and logged, one row a line. Times are UTC.';
-COMMENT ON COLUMN logs.instance_id IS 'The id of the instance';
-COMMENT ON COLUMN logs.task_id IS 'The activity that said it; none: the orchestrator';
+COMMENT ON VIEW logs IS 'What orchestrators, activities and entities printed and logged, one row a line. Times are UTC.';
+COMMENT ON COLUMN logs.instance_id IS 'The id of the instance or the entity';
+COMMENT ON COLUMN logs.task_id IS 'The activity that said it, of an entity the operation; none: the orchestrator';
 COMMENT ON COLUMN logs.attempt IS 'The try of the activity that said it';
 COMMENT ON COLUMN logs.timestamp IS 'When it was said';
 COMMENT ON COLUMN logs.stream IS 'stdout, stderr, or the level of a logged line';
 COMMENT ON COLUMN logs.text IS 'The line';
 
-COMMENT ON VIEW definitions IS 'The source of every orchestrator and activity that ever ran on this hub. Times are UTC.';
+COMMENT ON VIEW entities IS 'One row for each entity: its latest state. Times are UTC.';
+COMMENT ON COLUMN entities.entity_id IS 'The entity as text: @name@key';
+COMMENT ON COLUMN entities.name IS 'Its name, in lower case';
+COMMENT ON COLUMN entities.key IS 'Its key';
+COMMENT ON COLUMN entities.state IS 'Its state as JSON; none: it has none, or it was deleted';
+COMMENT ON COLUMN entities.created_time IS 'When it was first asked for';
+COMMENT ON COLUMN entities.last_operation_time IS 'When its last operation ran';
+COMMENT ON COLUMN entities.operations IS 'How many operations have run';
+COMMENT ON COLUMN entities.waiting IS 'How many wait for a lock, for their time or for the cell that defines the entity';
+COMMENT ON COLUMN entities.locked_by IS 'The instance that holds its lock';
+
+COMMENT ON VIEW entity_operations IS 'One row for each operation of each entity, locks included. Times are UTC.';
+COMMENT ON COLUMN entity_operations.entity_id IS 'The entity as text: @name@key';
+COMMENT ON COLUMN entity_operations.operation_id IS 'The place of the operation in the entity''s order of arrival';
+COMMENT ON COLUMN entity_operations.kind IS 'call, signal or lock';
+COMMENT ON COLUMN entity_operations.operation IS 'The name of the operation';
+COMMENT ON COLUMN entity_operations.status IS 'Waiting, Completed or Failed; of a lock Waiting, Held, Released or Canceled';
+COMMENT ON COLUMN entity_operations.caller_id IS 'The instance or entity that asked for it; none: a client';
+COMMENT ON COLUMN entity_operations.requested_time IS 'When it was asked for';
+COMMENT ON COLUMN entity_operations.started_time IS 'When it ran, or the lock was taken';
+COMMENT ON COLUMN entity_operations.completed_time IS 'When it had run, or the lock was given back';
+COMMENT ON COLUMN entity_operations.duration IS 'How long its code ran';
+COMMENT ON COLUMN entity_operations.input IS 'Its input as JSON';
+COMMENT ON COLUMN entity_operations.result IS 'Its result as JSON';
+COMMENT ON COLUMN entity_operations.failure IS 'Type, message and traceback of its failure, as JSON';
+
+COMMENT ON VIEW definitions IS 'The source of every orchestrator, activity and entity that ever ran on this hub. Times are UTC.';
 COMMENT ON COLUMN definitions.kind IS 'orchestrator, activity or entity';
 COMMENT ON COLUMN definitions.name IS 'Its name';
 COMMENT ON COLUMN definitions.code_hash IS 'The fingerprint of this version: what instances.code_hash refers to';

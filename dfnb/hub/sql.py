@@ -8,8 +8,15 @@ from importlib import resources
 
 
 @cache
-def schema() -> str:
-    return resources.files("dfnb.hub").joinpath("schema.sql").read_text(encoding="utf-8")
+def _sections() -> dict[str, str]:
+    text = resources.files("dfnb.hub").joinpath("schema.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- section: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def schema(*sections: str) -> str:
+    """The statements that make those sections of the schema; all of them without a name."""
+    return "\n".join(_sections()[section] for section in sections or _sections())
 
 
 @cache

@@ -10,6 +10,12 @@ import msgspec
 
 from dfnb.records.history import (
     CustomStatusSet,
+    EntityLockGranted,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityUnlockSent,
     ExecutionCompleted,
     ExecutionResumed,
     ExecutionRewound,
@@ -89,7 +95,7 @@ class InstanceState:
     __slots__ = (
         "code", "created_at", "custom_status", "ended_pos", "failed_tries", "fresh", "generation", "held", "id", "inbox",
         "key", "name", "open", "parent", "pending", "queued", "record", "result", "start_at", "started_pos", "status",
-        "suspended", "turn", "updated_at", "waiters", "waits",
+        "suspended", "turn", "unlocked", "updated_at", "waiters", "waits",
     )
 
     def __init__(self, key: int, id: str) -> None:
@@ -113,6 +119,8 @@ class InstanceState:
         self.result: ExecutionCompleted | None = None
         self.open: dict[int, OpenTask] | None = None
         self.failed_tries: dict[int, int] | None = None
+        self.unlocked: tuple[int, dict[int, OpenTask]] | None = None
+        """The turn that last left a critical section, and the lock requests it gave back."""
         self.pending: list[HistoryEvent] | None = None
         self.inbox: list[Message] | None = None
         self.queued = False
@@ -128,6 +136,11 @@ class InstanceState:
     def visible_status(self) -> str:
         """The status clients are told: the committed one."""
         return self.record.status if self.record is not None else "Pending"
+
+    def locks(self, *kinds: str) -> list[tuple[int, OpenTask]]:
+        """The lock requests of those kinds: ``lock`` asked for, ``locked`` held; after a rewind ``relock`` to be asked for again,
+        ``relocking`` asked for again."""
+        return [(task, entry) for task, entry in (self.open or {}).items() if entry.kind in kinds]
 
     @property
     def has_open_activities(self) -> bool:
@@ -193,6 +206,7 @@ class InstanceState:
         self.status = "Pending"
         self.open = None
         self.failed_tries = None
+        self.unlocked = None
         self.result = None
         self.ended_pos = None
         if self.generation == 0:
@@ -225,6 +239,25 @@ class InstanceState:
             self.failed_tries = {}
         self.failed_tries[event.task] = self.failed_tries.get(event.task, 0) + 1
 
+    def _called(self, event: EntityOperationCalled, pos: int, at: int) -> None:
+        self._asked("call", event.task, event.name, event.entity, at)
+
+    def _lock_requested(self, event: EntityLockRequested, pos: int, at: int) -> None:
+        self._asked("lock", event.task, "", event.columns()[4], at)
+
+    def _lock_granted(self, event: EntityLockGranted, pos: int, at: int) -> None:
+        entry = self.take_open(event.task)
+        if entry is not None and self.open is not None:
+            self.open[event.task] = msgspec.structs.replace(entry, kind="locked")
+
+    def _unlocked(self, event: EntityUnlockSent, pos: int, at: int) -> None:
+        entry = self.take_open(event.task)
+        self._answered(event, pos, at)
+        if entry is not None:
+            if self.unlocked is None or self.unlocked[0] != self.turn:
+                self.unlocked = (self.turn, {})
+            self.unlocked[1][event.task] = entry
+
     def _status_set(self, event: CustomStatusSet, pos: int, at: int) -> None:
         self.custom_status = event.status
 
@@ -239,6 +272,17 @@ class InstanceState:
             entry = self.open.pop(task, None) if self.open is not None else None
             if entry is not None:
                 self.failed_tries = {**(self.failed_tries or {}), task: entry.attempt}
+        self._lock_again()
+
+    def _lock_again(self) -> None:
+        """The code will find itself where it failed, perhaps within a critical section whose locks were given back since."""
+        lost = dict(self.locks("lock", "locked"))
+        if self.unlocked is not None and self.unlocked[0] == self.turn:
+            lost |= self.unlocked[1]
+        self.unlocked = None
+        if lost:
+            again = {task: msgspec.structs.replace(entry, kind="relock") for task, entry in lost.items()}
+            self.open = {**(self.open or {}), **again}
 
     def _completed(self, event: ExecutionCompleted, pos: int, at: int) -> None:
         self.status = event.status
@@ -258,6 +302,12 @@ _FOLD: dict[type[HistoryEvent], Callable[[InstanceState, Any, int, int], None]] 
     SubOrchestrationInstanceCompleted: InstanceState._answered,
     SubOrchestrationInstanceFailed: InstanceState._failed,
     TimerFired: InstanceState._answered,
+    EntityOperationCalled: InstanceState._called,
+    EntityOperationCompleted: InstanceState._answered,
+    EntityOperationFailed: InstanceState._answered,
+    EntityLockRequested: InstanceState._lock_requested,
+    EntityLockGranted: InstanceState._lock_granted,
+    EntityUnlockSent: InstanceState._unlocked,
     TimerCanceled: InstanceState._answered,
     CustomStatusSet: InstanceState._status_set,
     ExecutionSuspended: InstanceState._suspended,

@@ -16,11 +16,14 @@ from dfnb.errors import (
     InstanceExistsError,
 )
 from dfnb.hub import reader
-from dfnb.hub.journal import Batch, Row
-from dfnb.hub.memory import WorkingSet
+from dfnb.hub.entity_worker import EntityWorkerSide
+from dfnb.hub.journal import Batch
+from dfnb.hub.open_batch import OpenBatch
 from dfnb.hub.protocol import Ended, StartRequest
-from dfnb.hub.state import Ack, InstanceState, Message, OpenTask
+from dfnb.hub.state import InstanceState, Message, OpenTask
 from dfnb.records.history import (
+    EntityOperationCompleted,
+    EntityOperationFailed,
     EventRaised,
     ExecutionCompleted,
     ExecutionRewound,
@@ -34,26 +37,12 @@ from dfnb.records.history import (
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
 
+_SAID_ONCE = (EventRaised, EntityOperationCompleted, EntityOperationFailed)
 _RECENT = 10_000
 _RECENT_RESULT = 4_096
 
 
-class OpenBatch:
-    """The batch being made."""
-
-    __slots__ = ("acks", "logs", "records", "replaced", "rows", "states", "timers")
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.logs: list[Row] = []
-        self.states: dict[int, InstanceState] = {}
-        self.records: dict[int, InstanceRecord] = {}
-        self.acks: list[Ack] = []
-        self.replaced: list[int] = []
-        self.timers: list[tuple[int, int, int, int]] = []
-
-
-class HubWorkerSide(WorkingSet):
+class HubWorkerSide(EntityWorkerSide):
     """What the engine asks of the hub."""
 
     def __init__(self, path: str, *, durability: str = "durable", now: Callable[[], int]) -> None:
@@ -65,7 +54,9 @@ class HubWorkerSide(WorkingSet):
     def has_ready(self, now: int) -> bool:
         if self._journal.problem is not None:
             return False
-        return bool(self._ready) or bool(self._timers and self._timers[0][0] <= now)
+        if self._ready or self._ready_entities or self._chores:
+            return True
+        return bool(self._timers and self._timers[0][0] <= now)
 
     def next_due(self) -> int | None:
         return self._timers[0][0] if self._timers and self._journal.problem is None else None
@@ -93,6 +84,8 @@ class HubWorkerSide(WorkingSet):
         while self._timers and self._timers[0][0] <= now:
             due, key, generation, task = heapq.heappop(self._timers)
             state = self._states.get(key)
+            if state is None and key in self._entities:
+                self.wake_entity(self._entities[key])
             if state is None or state.generation != generation:
                 continue
             if task == 0:
@@ -224,12 +217,13 @@ class HubWorkerSide(WorkingSet):
     def record_late(self, state: InstanceState, messages: Sequence[Message]) -> None:
         """Write down what came after the instance, or its generation, had ended; it changes nothing.
 
-        A raised event is written like one that waits for a turn: should the instance be rewound, it is read after all.
+        What nobody will say again, a raised event or an entity's answer, is written like one that waits for a turn: should the
+        instance be rewound, it is read after all.
         """
         for message in messages:
             kind, task, took, name, data = message.event.columns()
             generation = state.generation if message.generation is None else message.generation
-            turn = 0 if kind == EventRaised.kind else -1
+            turn = 0 if isinstance(message.event, _SAID_ONCE) and generation == state.generation else -1
             self._batch.rows.append((self._next_pos, state.key, generation, turn, kind, task, took, message.at, name, data))
             self._next_pos += 1
             if state.is_terminal and task is not None:
@@ -263,7 +257,7 @@ class HubWorkerSide(WorkingSet):
 
     @property
     def rows_open(self) -> int:
-        return len(self._batch.rows)
+        return len(self._batch.rows) + len(self._batch.operations)
 
     def commit(self, after: Callable[[], None]) -> None:
         """Hand the present batch to the journal; `after` runs, on the writer thread, once it is on disk.
@@ -271,10 +265,11 @@ class HubWorkerSide(WorkingSet):
         Messages made within the batch and not yet taken in are saved with it.
         """
         self._save_unsaved()
+        self._save_unsaved_entities()
         made, self._batch = self._batch, OpenBatch()
         last = self._next_pos - 1
         self._journal.submit(
-            Batch(made.rows, made.logs, lambda: self._saved(made, last), lambda: self._released(made, after))
+            Batch(made.rows, made.operations, made.logs, lambda: self._saved(made, last), lambda: self._released(made, after))
         )
 
     def _save_unsaved(self) -> None:
@@ -297,6 +292,7 @@ class HubWorkerSide(WorkingSet):
     def _saved(self, made: OpenBatch, last: int) -> None:
         """The batch is on disk (writer thread): its derived rows may follow."""
         self._dirty.update(made.records)
+        self._entities_saved(made)
         self._published_pos = last
 
     def _released(self, made: OpenBatch, after: Callable[[], None]) -> None:
@@ -310,6 +306,8 @@ class HubWorkerSide(WorkingSet):
                 if record.status in TERMINAL:
                     ended.append(made.states[key])
                     self._retire(made.states[key], record)
+            for entity_key, entity_record in made.entity_records.items():
+                made.entities[entity_key].record = entity_record
             if made.replaced:
                 with contextlib.suppress(HubClosedError, HubUnavailableError):  # done at the next opening then
                     self._journal.run(lambda connection: self._delete(connection, made.replaced))
@@ -321,7 +319,7 @@ class HubWorkerSide(WorkingSet):
             ack.accept()
         self._answer_waiters(ended)
         after()
-        self._tell(record.id for record in made.records.values())
+        self._tell(record.id for records in (made.records, made.entity_records) for record in records.values())
 
     def _retire(self, state: InstanceState, record: InstanceRecord) -> None:
         """An ended instance leaves the working set; with activities still out it stays to write down their late results."""

@@ -18,7 +18,7 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Operation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Something an entity is asked to do. `number` is its place in the entity's order of arrival, 0 until it has one.
+    """Something an entity is asked to do.
 
     `kind`: call, signal, lock (`name` empty, `locks` the whole set in order) or unlock. `caller` None: a client. `destroy`: the
     state goes away after the operation, whatever its code left.
@@ -32,7 +32,6 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     due_at: int | None = None
     locks: tuple[str, ...] = ()
     destroy: bool = False
-    number: int = 0
 
 
 class EntityRecord(msgspec.Struct, frozen=True, gc=False):
@@ -44,12 +43,16 @@ class EntityRecord(msgspec.Struct, frozen=True, gc=False):
     created_at: int
     updated_at: int
     """When its last operation ran; when it was first asked for, before any has."""
+    arrived: int = 0
+    """How many operations, locks included, were ever asked for: the number of the latest."""
     operations: int = 0
     """How many operations have run."""
     waiting: int = 0
     """How many operations wait for a lock to be given back, for their time or for the cell that defines the entity."""
     lock: Caller | None = None
     """The orchestration that holds its lock."""
+    lock_number: int = 0
+    """Which of the entity's operations took that lock."""
     oldest_pos: int | None = None
     """Where in the file the first waiting operation stands, if any waits."""
 
@@ -65,7 +68,10 @@ class EntityRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class OperationRecord(NamedTuple):
-    """One operation of an entity as the file tells it. `status`: Waiting, Completed or Failed."""
+    """One operation of an entity as the file tells it.
+
+    `status`: Waiting, Completed or Failed; of a lock Waiting, Held, Released or Canceled.
+    """
 
     number: int
     kind: str
