@@ -69,12 +69,26 @@ def mended(context: Any) -> Any:
     return [*values, last]
 
 
+def transfer(context: Any) -> Any:
+    first, second = dfnb.EntityId("account", "first"), dfnb.EntityId("account", "second")
+    context.signal_entity(dfnb.EntityId("ledger", "all"), "begun", context.instance_id)
+    with (yield context.lock_entities([second, first])):
+        balance = yield context.call_entity(first, "balance")
+        try:
+            yield context.task_all([context.call_entity(first, "add", -5), context.call_entity(second, "add", 5)])
+        except dfnb.TaskFailedError as error:
+            balance = yield context.call_entity(first, "add", 5)
+            reason = str(error)
+    yield context.signal_entity(dfnb.EntityId("ledger", "all"), "ended", balance, timedelta(seconds=30))
+    return [balance, reason]
+
+
 def unfinished(context: Any) -> Any:
     yield context.call_activity("add", 1)
     yield context.task_all([context.wait_for_external_event("never"), context.create_timer(timedelta(days=1))])
 
 
-ORCHESTRATORS = [chain, fan_out_with_failures, approval, counting, family, mended, unfinished]
+ORCHESTRATORS = [chain, fan_out_with_failures, approval, counting, family, mended, transfer, unfinished]
 ENDS: dict[str, tuple[str, Any]] = {
     "chain": ("Completed", 4),
     "fan_out_with_failures": ("Completed", ["Activity function 'shaky' failed: ValueError: 1 fails", [0, 2]]),
@@ -82,6 +96,7 @@ ENDS: dict[str, tuple[str, Any]] = {
     "counting": ("Completed", "third"),
     "family": ("Completed", [4, "dfnb.errors.InstanceExistsError"]),
     "mended": ("Completed", [0, 1, 2, 7]),
+    "transfer": ("Completed", [20, "Operation 'add' of entity '@account@second' failed: ValueError: the account is closed"]),
     "unfinished": ("Running", None),
 }
 

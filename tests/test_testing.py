@@ -63,6 +63,39 @@ def test_the_builder_knows_every_kind_of_event() -> None:
     assert [row.at for row in rows] == sorted(row.at for row in rows)
 
 
+def test_the_builder_knows_entities_and_locks() -> None:
+    a, b = dfnb.EntityId("account", "a"), dfnb.EntityId("account", "b")
+    history = (
+        HistoryBuilder("bank").entity_signaled(b, "note", [1]).entity_signaled(b, "later", span=timedelta(seconds=5))
+        .entity_called(a, "get").entity_completed(5).lock_requested(b, a).lock_granted().entity_called(b, "add", 5)
+        .entity_failed(ValueError("no")).unlocked().failed_with(ValueError("no"), 5).rewound(5).scheduled_again(5)
+        .entity_completed(1).unlocked(4).lock_requested(a).lock_granted(same_turn=True).entity_signaled(b, "last", span=2).ended()
+    )
+    rows = load_history(save_history(history.rows))
+    assert rows == history.rows
+    events = [row.event for row in rows]
+    numbers = [getattr(event, "task", 0) for event in events]
+    assert numbers == [0, 1, 2, 3, 3, 4, 4, 5, 5, 4, 0, 0, 5, 5, 4, 6, 6, 7, 0]
+    assert getattr(events[2], "due_at", None) == rows[2].at + 5_000_000
+    assert getattr(events[5], "entities", None) == ("@account@a", "@account@b")
+    with pytest.raises(ValueError, match="no entity call is without an answer"):
+        history.entity_completed()
+
+
+def test_replay_says_which_operation_or_lock_the_code_waits_for() -> None:
+    a = dfnb.EntityId("account", "a")
+
+    def careful(context: Any) -> Any:
+        with (yield context.lock_entities([a])):
+            return (yield context.call_entity(a, "get"))
+
+    history = HistoryBuilder("careful").lock_requested(a)
+    assert [wait.sentence for wait in replay(careful, history).waits] == ["the lock of @account@a"]
+    history.lock_granted().entity_called(a, "get")
+    assert [wait.sentence for wait in replay(careful, history).waits] == ["operation get of entity @account@a"]
+    assert replay(careful, history.entity_completed(3).unlocked().ended(3)).output == 3
+
+
 def test_the_builder_refuses_an_answer_to_nothing() -> None:
     with pytest.raises(ValueError, match="no timer is without an answer"):
         HistoryBuilder("x").fired()

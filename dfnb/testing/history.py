@@ -20,10 +20,18 @@ from typing import Any
 from dfnb.client.instance import Instance
 from dfnb.errors import HubFormatError
 from dfnb.records import payload
+from dfnb.records.entity_id import EntityId
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     EVENT_TYPES,
     CustomStatusSet,
+    EntityLockGranted,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
     ExecutionCompleted,
     ExecutionResumed,
@@ -45,6 +53,7 @@ from dfnb.records.history import (
 )
 from dfnb.records.instance import Wait
 from dfnb.records.times import to_microseconds
+from dfnb.replay.locks import lock_set
 from dfnb.replay.orchestrator import OrchestrationReplay
 
 _FORMAT = 1
@@ -54,8 +63,8 @@ _SECOND = 1_000_000
 class HistoryBuilder:
     """A history made by hand, one call an event. Each thing that happens begins a turn, a second after the one before.
 
-    What the code asked for (`scheduled`, `timer`, ...) belongs to the turn under way and gets the next task number. Results
-    name their task; by default it is the oldest of that kind without an answer.
+    What the code asked for (`scheduled`, `timer`, `entity_called`, ...) belongs to the turn under way and gets the next task
+    number. Results name their task; by default it is the oldest of that kind without an answer.
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class HistoryBuilder:
         self._now = to_microseconds(at)
         self._tasks = 0
         self._open: dict[str, list[int]] = {}
-        self._names: dict[int, TaskScheduled] = {}
+        self._names: dict[int, TaskScheduled | EntityOperationCalled] = {}
         self._add(ExecutionStarted(name, instance_id, payload.encode(input)))
 
     @property
@@ -105,13 +114,37 @@ class HistoryBuilder:
         return self._add(TimerCreated(task, self._now + round(seconds * _SECOND), retry=True))
 
     def scheduled_again(self, task: int) -> HistoryBuilder:
-        """The next try of an activity began, after its delay or a rewind."""
-        self._open.setdefault("activity", []).append(task)
-        return self._add(self._names[task])
+        """The next try of an activity began, after its delay or a rewind; or an entity was called again after a rewind."""
+        event = self._names[task]
+        self._open.setdefault("activity" if isinstance(event, TaskScheduled) else "entity call", []).append(task)
+        return self._add(event)
 
     def cancelled(self, timer: int | None = None) -> HistoryBuilder:
         """The code cancelled a timer."""
         return self._add(TimerCanceled(self._answered("timer", timer)))
+
+    def entity_called(self, entity: EntityId, operation: str, input: Any = None) -> HistoryBuilder:
+        """The code called an operation of an entity."""
+        event = EntityOperationCalled(self._number("entity call"), str(entity), operation, payload.encode(input))
+        self._names[event.task] = event
+        return self._add(event)
+
+    def entity_signaled(
+        self, entity: EntityId, operation: str, input: Any = None, *, span: timedelta | float | None = None
+    ) -> HistoryBuilder:
+        """The code signaled an entity, to be delivered at once or that long after the present turn (a timedelta or seconds)."""
+        seconds = span.total_seconds() if isinstance(span, timedelta) else span
+        due_at = None if seconds is None else self._now + round(seconds * _SECOND)
+        self._tasks += 1
+        return self._add(EntityOperationSignaled(self._tasks, str(entity), operation, payload.encode(input), due_at))
+
+    def lock_requested(self, *entities: EntityId) -> HistoryBuilder:
+        """The code asked for the locks of these entities."""
+        return self._add(EntityLockRequested(self._number("lock"), tuple(map(str, lock_set(entities)))))
+
+    def unlocked(self, task: int | None = None) -> HistoryBuilder:
+        """The code left its critical section."""
+        return self._add(EntityUnlockSent(self._answered("granted lock", task)))
 
     def status(self, value: Any) -> HistoryBuilder:
         """The code set the custom status."""
@@ -144,6 +177,21 @@ class HistoryBuilder:
         """A sub-orchestration failed."""
         failure = FailureDetails.from_exception(error)
         return self._happened(SubOrchestrationInstanceFailed(self._answered("child", task), failure), same_turn)
+
+    def entity_completed(self, result: Any = None, *, task: int | None = None, same_turn: bool = False) -> HistoryBuilder:
+        """A called entity returned."""
+        return self._happened(EntityOperationCompleted(self._answered("entity call", task), payload.encode(result)), same_turn)
+
+    def entity_failed(self, error: BaseException, *, task: int | None = None, same_turn: bool = False) -> HistoryBuilder:
+        """A called entity raised."""
+        failure = FailureDetails.from_exception(error)
+        return self._happened(EntityOperationFailed(self._answered("entity call", task), failure), same_turn)
+
+    def lock_granted(self, task: int | None = None, *, same_turn: bool = False) -> HistoryBuilder:
+        """All locks of a request were there."""
+        number = self._answered("lock", task)
+        self._open.setdefault("granted lock", []).append(number)
+        return self._happened(EntityLockGranted(number), same_turn)
 
     def fired(self, timer: int | None = None, *, same_turn: bool = False) -> HistoryBuilder:
         """A timer (or the delay before a retry) was over."""

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from dfnb.records.history import ExecutionStarted, ParentRef, Recorded, TimerCreated
+from dfnb.records.entity_id import EntityId
+from dfnb.records.history import EntityOperationSignaled, ExecutionStarted, ParentRef, Recorded, TimerCreated
 from dfnb.records.times import to_datetime, to_microseconds
 from dfnb.replay.orchestrator import OrchestrationReplay
 from dfnb.testing import HistoryBuilder, replay
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+COUNTER = EntityId("Counter", "x")
 
 
 def ask(what: Any, input: Any = None) -> Any:
@@ -75,6 +77,15 @@ def test_timers_take_what_datetime_offers(given: Any, due: datetime) -> None:
         (lambda c: c.task_all([1]), "item 0 is 1"),
         (lambda c: c.task_all(c.call_activity("a")), "takes a list of tasks"),
         (lambda c: c.set_custom_status(object()), "the custom status"),
+        (lambda c: c.call_entity("@counter@x", "add"), "call_entity takes an EntityId, not '@counter@x'; write EntityId("),
+        (lambda c: c.call_entity(None, "add"), "takes an EntityId, not None"),
+        (lambda c: c.call_entity(COUNTER, ""), "operation's name, not ''"),
+        (lambda c: c.call_entity(COUNTER, "add", object()), "the input of operation 'add' of @counter@x"),
+        (lambda c: c.signal_entity(5, "add"), "signal_entity takes an EntityId, not 5"),
+        (lambda c: c.signal_entity(COUNTER, len), "operation's name"),
+        (lambda c: c.signal_entity(COUNTER, "add", 1, 5), "signal_time, takes a datetime or a timedelta, not int"),
+        (lambda c: c.lock_entities([]), "nothing to lock"),
+        (lambda c: c.lock_entities(COUNTER), "takes a list of EntityIds"),
         (lambda c: c.continue_as_new(object()), "the input of continue_as_new"),
     ],
 )
@@ -126,3 +137,27 @@ def test_microseconds_are_exact_both_ways() -> None:
     for value in (0, 1, -1, 253_402_300_799_999_999):
         assert to_microseconds(to_datetime(value)) == value
     assert TimerCreated(1, 5).fire_at == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "due"),
+    [
+        (None, None),
+        (timedelta(seconds=5), START + timedelta(seconds=5)),
+        (datetime(2026, 1, 1, 0, 0, 5), START + timedelta(seconds=5)),
+        (datetime(2026, 1, 1, 1, 0, 5, tzinfo=timezone(timedelta(hours=1))), START + timedelta(seconds=5)),
+    ],
+)
+def test_a_signal_may_have_a_time(given: Any, due: datetime | None) -> None:
+    def signals(context: Any) -> None:
+        context.signal_entity(entityId=COUNTER, operationName="add", operationInput=0, signal_time=given)
+
+    core = OrchestrationReplay(signals)
+    decision = core.turn(to_microseconds(START), [ExecutionStarted("signals", "id")])
+    due_at = None if due is None else to_microseconds(due)
+    assert decision.outputs[0] == EntityOperationSignaled(1, "@counter@x", "add", "0", due_at)
+
+
+def test_outside_a_critical_section_nothing_is_locked() -> None:
+    assert ask(lambda c: (c.is_locked, c.locked_entities)) == (False, ())
+    assert ask(lambda c: (c.lock_entities([COUNTER]), c.is_locked, c.locked_entities)[1:]) == (False, ())

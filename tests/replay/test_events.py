@@ -8,6 +8,12 @@ import pytest
 
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
     ExecutionCompleted,
     ExecutionStarted,
@@ -40,6 +46,13 @@ def test_a_view_has_the_originals_names() -> None:
         (TaskFailed(3, FailureDetails("builtins.ValueError", "bad", "trace")), "Details", "trace"),
         (TimerCreated(3, 1_767_225_600_000_000), "FireAt", datetime(2026, 1, 1, tzinfo=UTC)),
         (EventRaised("go", "1"), "Name", "go"),
+        (EntityOperationCalled(1, "@c@x", "add", "5"), "InstanceId", "@c@x"),
+        (EntityOperationCalled(1, "@c@x", "add", "5"), "Input", "5"),
+        (EntityOperationSignaled(1, "@c@x", "add"), "Name", "add"),
+        (EntityOperationCompleted(3, "7"), "Result", "7"),
+        (EntityOperationFailed(3, FailureDetails("builtins.ValueError", "bad")), "Reason", "ValueError: bad"),
+        (EntityLockRequested(1, ("@a@1", "@a@2")), "Input", "@a@1, @a@2"),
+        (EntityUnlockSent(4), "TaskScheduledId", 4),
     ],
 )
 def test_each_kind_shows_what_it_has(event: HistoryEvent, field: str, value: object) -> None:
@@ -55,6 +68,10 @@ def test_each_kind_shows_what_it_has(event: HistoryEvent, field: str, value: obj
         (SubOrchestrationInstanceCreated(3, "kid", "id:3"), "sub-orchestration 'kid' (task 3)"),
         (ExecutionCompleted("Completed"), "the end (Completed)"),
         (EventRaised("go"), "event 'go'"),
+        (EntityOperationCalled(1, "@c@x", "add"), "operation 'add' of @c@x (task 1)"),
+        (EntityOperationSignaled(2, "@c@x", "add"), "a signal for operation 'add' of @c@x (task 2)"),
+        (EntityLockRequested(3, ("@a@1", "@a@2")), "the lock of @a@1, @a@2 (task 3)"),
+        (EntityUnlockSent(3), "the release of the lock (task 3)"),
     ],
 )
 def test_events_in_words(event: HistoryEvent, words: str) -> None:

@@ -11,9 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dfnb.errors import NonDeterminismError, TaskFailedError
+from dfnb.errors import LockingRulesViolationError, NonDeterminismError, TaskFailedError
+from dfnb.records.entity_id import EntityId
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
+    EntityLockGranted,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
     ExecutionCompleted,
     ExecutionResumed,
@@ -206,13 +214,98 @@ def impatient(context: Any) -> Any:
     return event.result
 
 
+A, B, C = (EntityId("account", key) for key in "abc")
+
+
+def counted(context: Any) -> Any:
+    context.signal_entity(C, "begin")
+    value = yield context.call_entity(C, "add", 1)
+    note(context, value)
+    yield context.signal_entity(C, "end", value, timedelta(seconds=2))
+    rest = yield context.task_all([context.call_entity(C, "get"), context.call_activity("a"), context.call_entity(A, "get")])
+    note(context, rest)
+    return rest
+
+
+def transfer(context: Any) -> Any:
+    with (yield context.lock_entities([B, A, B])) as lock:
+        note(context, (context.locked_entities, lock.is_held))
+        taken = yield context.call_entity(A, "withdraw", 5)
+        context.signal_entity(C, "taken", taken)
+        yield context.task_all([context.call_entity(B, "deposit", taken), context.call_activity("log")])
+    note(context, (context.is_locked, lock.is_held))
+    context.signal_entity(A, "audit")
+    return (yield context.call_entity(C, "get"))
+
+
+def compensated(context: Any) -> Any:
+    try:
+        with (yield context.lock_entities([A])):
+            value = yield context.call_entity(A, "risky")
+            note(context, value)
+    except TaskFailedError as error:
+        note(context, (str(error), context.is_locked))
+        with (yield context.lock_entities([B, C])):
+            yield context.call_entity(B, "undo", error.details.message)
+            yield context.call_entity(C, "count")
+        raise
+    with (yield context.lock_entities([A, C])):
+        return (yield context.call_entity(C, "done", value))
+
+
+def hurried(context: Any) -> Any:
+    count = context.get_input() or 0
+    asked = context.lock_entities([A, C])
+    timer = context.create_timer(timedelta(seconds=2))
+    winner = yield context.task_any([asked, timer])
+    note(context, (winner is asked, context.is_locked))
+    with (yield asked) as lock:
+        timer.cancel()
+        yield context.call_entity(A, "use", count)
+        if count == 0:
+            context.continue_as_new(1)
+            return None
+        yield context.wait_for_external_event("e")
+        lock.release()
+        note(context, context.is_locked)
+        return (yield context.call_entity(B, "after"))
+
+
+def refused(context: Any) -> Any:
+    early = context.call_entity(B, "early")
+    lock = context.lock_entities([A, C])
+    held = []
+    said = [_said(lambda: context.call_entity(A, "x")), _said(lambda: context.lock_entities([B]))]
+    with (yield lock):
+        held.append(context.call_entity(A, "first"))
+        said += [_said(lambda: context.call_entity(A, "second")), _said(lambda: context.call_entity(B, "x"))]
+        said += [_said(lambda: context.signal_entity(C, "x")), _said(lambda: context.call_sub_orchestrator("kid"))]
+        try:
+            yield context.task_all([held[0], early])
+        except LockingRulesViolationError as error:
+            said.append(str(error))
+        held.append((yield context.task_any([early, held[0]])).result)
+        note(context, said)
+    return [(yield early), (yield held[0])]
+
+
+def _said(call: Callable[[], Any]) -> str:
+    with pytest.raises(LockingRulesViolationError) as caught:
+        call()
+    return str(caught.value)
+
+
 CORPUS: list[Callable[[Any], Any]] = [
     chain, fan_out, nested, deadline, fifo, retried, eternal, guarded, helped, talkative, unyielded, timely, family, impatient,
+    counted, transfer, compensated, hurried, refused,
 ]
 BOOM = FailureDetails("builtins.ValueError", "boom")
 
 
 # ---- feeding a core as the engine does
+
+ANSWERED = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, EntityOperationCalled, EntityLockRequested)
+"""What the code asks for that something answers."""
 
 
 @dataclasses.dataclass
@@ -233,6 +326,7 @@ class Generation:
         self.core = self.fresh()
         self.rows: list[Recorded] = []
         self.turns: list[Turn] = []
+        self.taken_again: list[EntityLockRequested | None] = []
         self.take([], begin, at)
 
     def __repr__(self) -> str:
@@ -248,6 +342,7 @@ class Generation:
         if any(isinstance(event, ExecutionRewound) for event in pending):
             self.core = self.fresh()
             self.core.replay([*self.rows, *(Recorded(0, at, event) for event in pending)])
+            self.taken_again.append(self.core.open_lock())
         decision = self.core.turn(at, [*pending, *inputs])
         self.rows += [Recorded(0, at, event) for event in pending]
         self.rows += [Recorded(number, at, event) for event in inputs]
@@ -261,13 +356,18 @@ class Generation:
         return self.rows[: last + 1]
 
     def open(self) -> dict[int, HistoryEvent]:
+        """What was asked for and not answered. What was locked or being locked at a failure is taken again with the rewind."""
         found: dict[int, HistoryEvent] = {}
+        again = iter(self.taken_again)
         for row in self.rows:
             event = row.event
-            if isinstance(event, TaskScheduled | TimerCreated | SubOrchestrationInstanceCreated):
+            if isinstance(event, ANSWERED):
                 found[event.task] = event
             elif isinstance(event, ExecutionRewound):
-                found = {task: asked for task, asked in found.items() if task not in event.tasks}
+                found = {n: e for n, e in found.items() if n not in event.tasks and not isinstance(e, EntityLockRequested)}
+                lock = next(again)
+                if lock is not None:
+                    found[lock.task] = lock
             elif not isinstance(event, OrchestratorStarted | ExecutionStarted) and hasattr(event, "task"):
                 found.pop(event.task, None)
         return found
@@ -279,6 +379,10 @@ def answer(draw: Any, asked: HistoryEvent) -> HistoryEvent:
         return TimerFired(asked.task)
     if isinstance(asked, TaskScheduled):
         return TaskFailed(asked.task, BOOM) if fails else TaskCompleted(asked.task, str(asked.task * 10))
+    if isinstance(asked, EntityOperationCalled):
+        return EntityOperationFailed(asked.task, BOOM) if fails else EntityOperationCompleted(asked.task, str(asked.task * 100))
+    if isinstance(asked, EntityLockRequested):
+        return EntityLockGranted(asked.task)
     assert isinstance(asked, SubOrchestrationInstanceCreated)
     if fails:
         return SubOrchestrationInstanceFailed(asked.task, BOOM)
@@ -306,8 +410,8 @@ def runs(draw: Any, functions: list[Callable[[Any], Any]] | None = None) -> list
             generations.append(generation)
         elif end is not None and end.status == "Failed" and rewinds < 2:
             rewinds += 1
-            activities = [task for task, event in generation.open().items() if isinstance(event, TaskScheduled)]
-            generation.take([ExecutionRewound((*end.failed_tasks, *activities))], [OrchestratorStarted()], at)
+            given_up = [n for n, event in generation.open().items() if isinstance(event, TaskScheduled | EntityOperationCalled)]
+            generation.take([ExecutionRewound((*end.failed_tasks, *given_up))], [OrchestratorStarted()], at)
         elif end is not None:
             break
         else:
@@ -407,7 +511,7 @@ def test_a_rewound_history_is_stable_however_often_it_is_replayed(generations: l
         assert len(failed) - len(markers) in (0, 1)
 
 
-ASKED = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated)
+ASKED = (*ANSWERED, EntityOperationSignaled, EntityUnlockSent)
 
 
 @st.composite
@@ -478,6 +582,10 @@ def _good(asked: HistoryEvent) -> HistoryEvent:
         return TaskCompleted(asked.task, "1")
     if isinstance(asked, TimerCreated):
         return TimerFired(asked.task)
+    if isinstance(asked, EntityOperationCalled):
+        return EntityOperationCompleted(asked.task, "1")
+    if isinstance(asked, EntityLockRequested):
+        return EntityLockGranted(asked.task)
     assert isinstance(asked, SubOrchestrationInstanceCreated)
     return SubOrchestrationInstanceCompleted(asked.task, "1")
 

@@ -8,15 +8,25 @@ from typing import Any
 
 import pytest
 
-from dfnb.errors import NonDeterminismError, TaskFailedError
+from dfnb.errors import LockingRulesViolationError, NonDeterminismError, TaskFailedError
+from dfnb.records.entity_id import EntityId
+from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     CustomStatusSet,
+    EntityLockGranted,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
     ExecutionCompleted,
     ExecutionResumed,
     ExecutionSuspended,
     HistoryEvent,
     OrchestratorStarted,
+    SubOrchestrationInstanceCompleted,
     SubOrchestrationInstanceCreated,
     TaskCompleted,
     TaskScheduled,
@@ -307,3 +317,198 @@ def test_an_event_named_in_another_case_is_kept_and_warned_of_once() -> None:
     assert decision.end is None
     assert decision.warnings == ("event 'Approve' was raised while the code waits for 'approve': names are compared exactly",)
     assert cores[-1].turn(3_000_000, [EventRaised("approve", "2")]).end == ExecutionCompleted("Completed", "2")
+
+
+# ---- entities
+
+A, B = EntityId("account", "a"), EntityId("account", "b")
+
+
+def transfer(context: Any) -> Any:
+    with (yield context.lock_entities([B, A])):
+        taken = yield context.call_entity(A, "withdraw", 5)
+        yield context.call_entity(B, "deposit", taken)
+    return taken
+
+
+def test_an_entity_call_is_asked_for_and_answered() -> None:
+    def asks(context: Any) -> Any:
+        return (yield context.call_entity(A, "get", {"deep": 1}, expected_type=float))
+
+    decision = begin(asks)
+    assert decision.outputs == (EntityOperationCalled(1, "@account@a", "get", '{"deep":1}'),)
+    assert [wait.sentence for wait in decision.waits] == ["operation get of entity @account@a"]
+    history = HistoryBuilder("asks").entity_called(A, "get", {"deep": 1})
+    assert after(asks, history, EntityOperationCompleted(1, "7")).end == ExecutionCompleted("Completed", "7.0")
+
+
+def test_a_failed_operation_is_raised_at_the_yield_and_the_end_names_its_task() -> None:
+    history = HistoryBuilder("transfer").lock_requested(A, B).lock_granted().entity_called(A, "withdraw", 5)
+    end = after(transfer, history, EntityOperationFailed(2, FailureDetails("builtins.ValueError", "bad"))).end
+    assert end is not None
+    assert end.failure is not None
+    assert end.failure.message == "Operation 'withdraw' of entity '@account@a' failed: ValueError: bad"
+    assert end.failed_tasks == (2,)
+
+
+def test_a_signal_goes_out_at_once_whether_it_is_yielded_or_not() -> None:
+    def signals(context: Any) -> Any:
+        context.signal_entity(A, "one")
+        nothing = yield context.signal_entity(A, "two", 2)
+        (yield context.task_all([context.signal_entity(B, "three")]))
+        return nothing
+
+    assert begin(signals).outputs == (
+        EntityOperationSignaled(1, "@account@a", "one"),
+        EntityOperationSignaled(2, "@account@a", "two", "2"),
+        EntityOperationSignaled(3, "@account@b", "three"),
+        ExecutionCompleted("Completed"),
+    )
+
+
+def test_locks_are_asked_for_in_order_and_given_back_at_the_end_of_the_block() -> None:
+    decision = begin(transfer)
+    assert decision.outputs == (EntityLockRequested(1, ("@account@a", "@account@b")),)
+    assert [wait.sentence for wait in decision.waits] == ["the lock of @account@a, @account@b"]
+    history = HistoryBuilder("transfer").lock_requested(A, B)
+    assert after(transfer, history, EntityLockGranted(1)).outputs == (EntityOperationCalled(2, "@account@a", "withdraw", "5"),)
+    history.lock_granted().entity_called(A, "withdraw", 5).entity_completed(4).entity_called(B, "deposit", 4)
+    decision = after(transfer, history, EntityOperationCompleted(3))
+    assert decision.outputs == (EntityUnlockSent(1), ExecutionCompleted("Completed", "4"))
+
+
+def test_a_second_grant_comes_to_nothing() -> None:
+    history = HistoryBuilder("transfer").lock_requested(A, B).lock_granted().entity_called(A, "withdraw", 5)
+    decision = after(transfer, history, EntityLockGranted(1))
+    assert (decision.outputs, len(decision.waits)) == ((), 1)
+
+
+def test_code_that_is_let_go_inside_a_section_gives_nothing_back_itself() -> None:
+    core = OrchestrationReplay(transfer)
+    core.replay(HistoryBuilder("transfer").lock_requested(A, B).lock_granted().entity_called(A, "withdraw", 5).rows)
+    core.close()
+    assert core.turn(10, [OrchestratorStarted()]).outputs == ()
+
+
+def test_a_section_left_by_an_error_or_a_new_generation_is_given_back() -> None:
+    def fails(context: Any) -> Any:
+        with (yield context.lock_entities([A])):
+            raise ValueError("bad")
+
+    def again(context: Any) -> Any:
+        with (yield context.lock_entities([A])):
+            context.continue_as_new(1)
+            context.call_entity(A, "never")
+            context.signal_entity(B, "last words")
+
+    failed = after(fails, HistoryBuilder("fails").lock_requested(A), EntityLockGranted(1))
+    assert [event.event_type for event in failed.outputs] == ["EntityUnlockSent", "ExecutionCompleted"]
+    renewed = after(again, HistoryBuilder("again").lock_requested(A), EntityLockGranted(1))
+    assert [event.event_type for event in renewed.outputs] == ["EntityOperationSignaled", "EntityUnlockSent", "ExecutionCompleted"]
+
+
+def test_a_broken_rule_is_raised_where_it_was_broken_and_the_code_can_go_on() -> None:
+    def breaks(context: Any) -> Any:
+        said = []
+        child = context.call_sub_orchestrator("kid")
+        with (yield context.lock_entities([A])):
+            try:
+                context.call_entity(B, "get")
+            except LockingRulesViolationError as error:
+                said.append(error.refused)
+            try:
+                yield context.task_all([child, context.call_entity(A, "get")])
+            except LockingRulesViolationError as error:
+                said.append(error.refused)
+        context.call_entity(B, "get")
+        return [*said, (yield child)]
+
+    history = HistoryBuilder("breaks").child("kid").lock_requested(A)
+    decision = after(breaks, history, EntityLockGranted(2))
+    assert decision.outputs == (
+        EntityOperationCalled(3, "@account@a", "get"), EntityUnlockSent(2), EntityOperationCalled(4, "@account@b", "get"),
+    )
+    end = cores[-1].turn(history.rows[-1].at, [SubOrchestrationInstanceCompleted(1, "9")])
+    assert end.end == ExecutionCompleted(
+        "Completed",
+        '["call @account@b inside a critical section that has locked @account@a",'
+        '"wait for sub-orchestration \'kid\' while the lock of @account@a is held or waited for",9]',
+    )
+    (warning,) = end.warnings
+    assert "called but never yielded: 'get' of @account@b" in warning
+
+
+ENTITY_HISTORY = (
+    HistoryBuilder("transfer").lock_requested(A, B).lock_granted().entity_called(A, "withdraw", 5)
+    .entity_completed(5).entity_called(B, "deposit", 5).entity_completed().unlocked().ended(5)
+)
+
+
+def locks_less(context: Any) -> Any:
+    yield context.lock_entities([A])
+
+
+def calls_without_lock(context: Any) -> Any:
+    yield context.call_entity(A, "withdraw", 5)
+
+
+def other_operation(context: Any) -> Any:
+    with (yield context.lock_entities([A, B])):
+        yield context.call_entity(A, "take", 5)
+
+
+def other_entity(context: Any) -> Any:
+    with (yield context.lock_entities([A, B])):
+        yield context.call_entity(B, "withdraw", 5)
+
+
+def signals_instead(context: Any) -> Any:
+    lock = yield context.lock_entities([A, B])
+    lock.release()
+    context.signal_entity(A, "withdraw", 5)
+
+
+def releases_earlier(context: Any) -> Any:
+    with (yield context.lock_entities([A, B])):
+        yield context.call_entity(A, "withdraw", 5)
+    yield context.call_entity(B, "deposit", 5)
+
+
+def never_releases(context: Any) -> Any:
+    yield context.lock_entities([A, B])
+    yield context.call_entity(A, "withdraw", 5)
+    yield context.call_entity(B, "deposit", 5)
+    return 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "number", "history_has", "code_asked"),
+    [
+        (locks_less, 2, "the lock of @account@a, @account@b (task 1)", "the lock of @account@a (task 1)"),
+        (calls_without_lock, 2, "the lock of @account@a, @account@b (task 1)", "operation 'withdraw' of @account@a (task 1)"),
+        (other_operation, 4, "operation 'withdraw' of @account@a (task 2)", "operation 'take' of @account@a (task 2)"),
+        (other_entity, 4, "operation 'withdraw' of @account@a (task 2)", "operation 'withdraw' of @account@b (task 2)"),
+        (signals_instead, 4, "operation 'withdraw' of @account@a (task 2)", "the release of the lock (task 1)"),
+        (releases_earlier, 6, "operation 'deposit' of @account@b (task 3)", "the release of the lock (task 1)"),
+        (never_releases, 8, "the release of the lock (task 1)", "the end (Completed)"),
+    ],
+)
+def test_code_that_treats_entities_in_another_way_is_told_apart(
+    changed: Any, number: int, history_has: str, code_asked: str
+) -> None:
+    with pytest.raises(NonDeterminismError) as caught:
+        after(changed, ENTITY_HISTORY)
+    error = caught.value
+    assert (error.event_number, error.history_has, error.code_asked) == (number, history_has, code_asked)
+
+
+def test_another_input_of_an_operation_is_only_warned_of() -> None:
+    def other_inputs(context: Any) -> Any:
+        context.signal_entity(A, "note", 8)
+        yield context.call_entity(A, "add", 9)
+
+    history = HistoryBuilder("other_inputs").entity_signaled(A, "note", 1).entity_called(A, "add", 2)
+    signal, called = after(other_inputs, history, OrchestratorStarted()).warnings
+    assert signal.startswith("a signal for operation 'note' of @account@a (event 2) was recorded with another input")
+    assert signal.endswith("the recorded signal stays as it was sent")
+    assert called.startswith("operation 'add' of @account@a (event 3) was recorded with another input")

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from dfnb.errors import TaskFailedError
+from dfnb.records.entity_id import EntityId
 from dfnb.records.history import (
+    EntityLockGranted,
+    EntityLockRequested,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityUnlockSent,
     EventRaised,
     ExecutionRewound,
     HistoryEvent,
@@ -150,3 +156,84 @@ def test_an_event_that_came_after_the_failure_is_read_after_the_rewind() -> None
     end = core.turn(at, [TaskCompleted(1)]).end
     assert end is not None
     assert end.result == "7"
+
+
+# ---- entities
+
+A, B = EntityId("account", "a"), EntityId("account", "b")
+
+
+def transfer(context: Any) -> Any:
+    with (yield context.lock_entities([A, B])):
+        yield context.call_entity(A, "withdraw", 5)
+        yield context.call_entity(B, "deposit", 5)
+
+
+def failed_transfer() -> HistoryBuilder:
+    history = HistoryBuilder("transfer").lock_requested(A, B).lock_granted().entity_called(A, "withdraw", 5).entity_completed()
+    return history.entity_called(B, "deposit", 5).entity_failed(ValueError("full")).unlocked().failed_with(ValueError(), 3)
+
+
+def test_the_failed_entity_call_alone_is_asked_for_again_and_its_section_is_open() -> None:
+    at = failed_transfer().rows[-1].at
+    core = OrchestrationReplay(transfer)
+    core.replay([*failed_transfer().rows, Recorded(0, at, ExecutionRewound((3,)))])
+    assert core.open_lock() == EntityLockRequested(1, (str(A), str(B)))
+    decision = core.turn(at, [ExecutionRewound((3,)), OrchestratorStarted()])
+    assert decision.outputs == (EntityOperationCalled(3, str(B), "deposit", "5"),)
+    assert core.turn(at, [EntityLockGranted(1)]).outputs == ()
+    end = core.turn(at, [EntityOperationCompleted(3)])
+    assert [event.event_type for event in end.outputs] == ["EntityUnlockSent", "ExecutionCompleted"]
+
+
+def test_a_rewound_section_replays_to_where_it_stood() -> None:
+    history = failed_transfer().rewound(3).scheduled_again(3)
+    core = OrchestrationReplay(transfer)
+    core.replay(history.rows)
+    assert core.open_lock() is not None
+    assert [wait.sentence for wait in core.waits()] == ["operation deposit of entity @account@b"]
+    end = core.turn(history.rows[-1].at, [EntityOperationCompleted(3)])
+    assert end.outputs[0] == EntityUnlockSent(1)
+    whole = OrchestrationReplay(transfer)
+    whole.replay(history.entity_completed().unlocked(1).ended().rows)
+    assert whole.open_lock() is None
+
+
+def test_a_lock_that_was_waited_for_at_the_failure_is_waited_for_again() -> None:
+    def both(context: Any) -> Any:
+        lock = context.lock_entities([A])
+        yield context.task_any([lock, (risky := context.call_activity("risky"))])
+        if risky.is_failed:
+            raise risky.result
+        with (yield lock):
+            return context.is_locked
+
+    history = HistoryBuilder("both").lock_requested(A).scheduled("risky").failed(ValueError()).failed_with(ValueError(), 2)
+    at = history.rows[-1].at
+    core = OrchestrationReplay(both)
+    core.replay([*history.rows, Recorded(0, at, ExecutionRewound((2,)))])
+    assert core.open_lock() == EntityLockRequested(1, (str(A),))
+    assert core.turn(at, [ExecutionRewound((2,)), OrchestratorStarted()]).outputs == (TaskScheduled(2, "risky"),)
+    decision = core.turn(at, [EntityLockGranted(1)])
+    assert [event.event_type for event in decision.outputs] == ["EntityUnlockSent", "ExecutionCompleted"]
+
+
+def test_a_section_entered_to_mend_what_is_undone_is_undone_with_it() -> None:
+    def mends(context: Any) -> Any:
+        try:
+            return (yield context.call_activity("main"))
+        except TaskFailedError:
+            with (yield context.lock_entities([A])):
+                yield context.call_entity(A, "mend")
+            raise
+
+    history = HistoryBuilder("mends").scheduled("main").failed(ValueError()).lock_requested(A).lock_granted()
+    history.entity_called(A, "mend").entity_completed().unlocked().failed_with(ValueError(), 1)
+    at = history.rows[-1].at
+    core = OrchestrationReplay(mends)
+    core.replay([*history.rows, Recorded(0, at, ExecutionRewound((1,)))])
+    assert core.open_lock() is None
+    assert core.turn(at, [ExecutionRewound((1,)), OrchestratorStarted()]).outputs == (TaskScheduled(1, "main"),)
+    failed = core.turn(at, [history.rows[2].event])
+    assert failed.outputs == (EntityLockRequested(2, (str(A),)),)
+    core.close()

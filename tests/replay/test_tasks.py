@@ -8,9 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfnb.errors import TaskCancelledError
+from dfnb.errors import LockingRulesViolationError, TaskCancelledError
 from dfnb.records.times import to_datetime
-from dfnb.replay.tasks import ActivityTask, ExternalEventTask, Task, TaskState, TimerTask, WhenAllTask, WhenAnyTask
+from dfnb.replay.tasks import (
+    ActivityTask,
+    EntityCallTask,
+    EntityLockTask,
+    ExternalEventTask,
+    SubOrchestrationTask,
+    Task,
+    TaskState,
+    TimerTask,
+    WhenAllTask,
+    WhenAnyTask,
+    shortened,
+    unused_warning,
+)
 
 
 def task(number: int = 1) -> ActivityTask:
@@ -142,3 +155,35 @@ def test_a_settled_task_never_unsettles(forest: tuple[list[Task], list[Task]], s
 def test_a_composite_cannot_be_made_of_other_things() -> None:
     with pytest.raises(AttributeError):
         WhenAllTask([1])  # type: ignore[list-item]
+
+
+def test_entity_calls_and_locks_say_what_they_wait_for() -> None:
+    operation = EntityCallTask(1, "@counter@my key", "add", None, None, 7)
+    lock = EntityLockTask(2, ("@a@1", "@a@2"), "the lock", 8)
+    (first, second) = WhenAllTask([operation, lock]).waits()
+    assert (first.kind, first.task, first.since, first.sentence) == ("entity", 1, 7, "operation add of entity @counter@my key")
+    assert (second.kind, second.task, second.since, second.sentence) == ("lock", 2, 8, "the lock of @a@1, @a@2")
+    operation.succeed(1)
+    lock.succeed(lock.lock)
+    assert (operation.waits(), lock.waits(), lock.result) == ((), (), "the lock")
+
+
+def test_long_sets_are_shortened() -> None:
+    assert shortened([]) == ""
+    assert shortened("abc") == "a, b, c"
+    assert shortened("abcde") == "a, b, c and 2 more"
+
+
+def test_a_lock_that_was_not_yielded_opens_no_section() -> None:
+    with pytest.raises(LockingRulesViolationError, match="yield the task"), EntityLockTask(1, ("@a@1",), None, 0):
+        pass
+
+
+def test_what_was_never_yielded_is_named_but_children_run_on_their_own() -> None:
+    lock = EntityLockTask(2, ("@a@1",), None, 0)
+    child = SubOrchestrationTask(3, "kid", None, None, None, 0, asked_id=None)
+    calls: list[Task] = [EntityCallTask(1, "@a@1", "get", None, None, 0), lock, child, task(4), timer()]
+    assert unused_warning(calls) == (
+        "called but never yielded: 'a4', 'get' of @a@1, the lock of @a@1; yield every task, or its result and failure are lost"
+    )
+    assert unused_warning([child]) is None
