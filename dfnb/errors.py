@@ -16,6 +16,9 @@
     │   ├── InstanceFinishedError   the instance has ended and can take no more messages
     │   ├── InstanceConflictError   the operation does not fit the instance's present state
     │   └── InstanceFailedError     raised by `result()`: the instance did not end as Completed
+    ├── SecretNotAvailableError     a secret named in a request cannot be read now; carries its name only
+    ├── TokenError                  no token could be had for a request; carries whose, never what it was
+    ├── PrivateAddressError         a request would go to an address inside this network, where a rule forbids it
     ├── QueryError                  `sql()` was given what DuckDB does not take; the sentence is DuckDB's
     ├── WaitTimeoutError            `wait(timeout=...)` ran out (also a TimeoutError)
     └── HubError
@@ -293,6 +296,45 @@ class WaitTimeoutError(DfnbError, TimeoutError):
     def __str__(self) -> str:
         why = f"; it is {self.waiting_for}" if self.waiting_for else ""
         return f"instance {self.instance_id!r} has not ended after {self.seconds:g} s{why}. It goes on in the background"
+
+
+class SecretNotAvailableError(DfnbError, LookupError):
+    """The value of a secret cannot be read now. `waits_for_cell` says that running a cell would help."""
+
+    def __init__(self, name: str, reason: str, waits_for_cell: bool = False) -> None:
+        super().__init__(name, reason, waits_for_cell)
+        self.name = name
+        self.reason = reason
+        self.waits_for_cell = waits_for_cell
+
+    def __str__(self) -> str:
+        return f"the secret {self.name!r} is not available: {self.reason}"
+
+
+class TokenError(DfnbError):
+    """No token could be had. `waits_for_cell` says that running a cell would help."""
+
+    def __init__(self, whose: str, reason: str, waits_for_cell: bool = False) -> None:
+        super().__init__(whose, reason, waits_for_cell)
+        self.whose = whose
+        self.reason = reason
+        self.waits_for_cell = waits_for_cell
+
+    def __str__(self) -> str:
+        return f"no token for {self.whose}: {self.reason}"
+
+
+class PrivateAddressError(DfnbError, ValueError):
+    """The host has an address inside this network, and requests are to go to public ones only."""
+
+    def __init__(self, host: str, address: str) -> None:
+        super().__init__(host, address)
+        self.host = host
+        self.address = address
+
+    def __str__(self) -> str:
+        where = f"{self.host} is {self.address}" if self.host != self.address else self.host
+        return f"no request was sent: {where}, which is no public address; allow private addresses if this host is meant"
 
 
 class QueryError(DfnbError, ValueError):
