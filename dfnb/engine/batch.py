@@ -209,6 +209,9 @@ class BatchEngine:
         else:
             state.code = definition.fingerprint
             self._keep(state.key, replay)
+            lock = replay.open_lock()
+            if lock is not None and any(isinstance(event, ExecutionRewound) for event in state.pending or ()):
+                state.must_hold(lock)
             self._hub.write_logs(state, sink.lines())
 
     def _hold(self, state: InstanceState, why: str) -> None:

@@ -69,10 +69,8 @@ class EntityEngine:
             self._hub.post_operation(event.entity, Operation("signal", event.name, event.input, at, caller, due_at))
         elif isinstance(event, EntityLockRequested):
             self._request_lock(state, event.task, event.entities, at)
-        elif isinstance(event, EntityUnlockSent) and state.unlocked is not None:
-            entry = state.unlocked[1].get(event.task)
-            if entry is not None:
-                self._give_back(state, event.task, _decode_ids(entry.data or "[]"), at)
+        elif isinstance(event, EntityUnlockSent):
+            self._give_back(state, event.task, event.entities, at)
 
     def must_lock_again(self, state: InstanceState, messages: Sequence[Message]) -> bool:
         """Whether a rewound instance waits, as its `waits` then say, for the locks it held when it failed.

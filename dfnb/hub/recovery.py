@@ -101,16 +101,7 @@ def _unchanged(connection: duckdb.DuckDBPyConnection, changed: frozenset[int]) -
             states[key].turn = turn
             if kind is not None:
                 _set_aside(states[key], parse_event(kind, *columns))
-    _fold_rewound(connection, states)
     return states
-
-
-def _fold_rewound(connection: duckdb.DuckDBPyConnection, states: dict[int, InstanceState]) -> None:
-    """What a rewind that no turn has taken in yet brings back can only be told from all events."""
-    keys = [key for key, state in states.items() if any(isinstance(event, ExecutionRewound) for event in state.pending or ())]
-    for state in fold(connection, keys):
-        state.record = states[state.key].record
-        states[state.key] = state
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, statement: str) -> Iterator[tuple[Any, ...]]:

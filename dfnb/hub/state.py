@@ -95,7 +95,7 @@ class InstanceState:
     __slots__ = (
         "code", "created_at", "custom_status", "ended_pos", "failed_tries", "fresh", "generation", "held", "id", "inbox",
         "key", "name", "open", "parent", "pending", "queued", "record", "result", "start_at", "started_pos", "status",
-        "suspended", "turn", "unlocked", "updated_at", "waiters", "waits",
+        "suspended", "turn", "updated_at", "waiters", "waits",
     )
 
     def __init__(self, key: int, id: str) -> None:
@@ -119,8 +119,6 @@ class InstanceState:
         self.result: ExecutionCompleted | None = None
         self.open: dict[int, OpenTask] | None = None
         self.failed_tries: dict[int, int] | None = None
-        self.unlocked: tuple[int, dict[int, OpenTask]] | None = None
-        """The turn that last left a critical section, and the lock requests it gave back."""
         self.pending: list[HistoryEvent] | None = None
         self.inbox: list[Message] | None = None
         self.queued = False
@@ -206,7 +204,6 @@ class InstanceState:
         self.status = "Pending"
         self.open = None
         self.failed_tries = None
-        self.unlocked = None
         self.result = None
         self.ended_pos = None
         if self.generation == 0:
@@ -228,8 +225,11 @@ class InstanceState:
         self._asked("retry" if event.retry else "timer", event.task, "", str(event.fire_at), at)
 
     def _answered(self, event: Any, pos: int, at: int) -> None:
+        self._forget_open(event.task)
+
+    def _forget_open(self, task: int) -> None:
         if self.open is not None:
-            self.open.pop(event.task, None)
+            self.open.pop(task, None)
             if not self.open:
                 self.open = None
 
@@ -250,14 +250,6 @@ class InstanceState:
         if entry is not None and self.open is not None:
             self.open[event.task] = msgspec.structs.replace(entry, kind="locked")
 
-    def _unlocked(self, event: EntityUnlockSent, pos: int, at: int) -> None:
-        entry = self.take_open(event.task)
-        self._answered(event, pos, at)
-        if entry is not None:
-            if self.unlocked is None or self.unlocked[0] != self.turn:
-                self.unlocked = (self.turn, {})
-            self.unlocked[1][event.task] = entry
-
     def _status_set(self, event: CustomStatusSet, pos: int, at: int) -> None:
         self.custom_status = event.status
 
@@ -272,17 +264,15 @@ class InstanceState:
             entry = self.open.pop(task, None) if self.open is not None else None
             if entry is not None:
                 self.failed_tries = {**(self.failed_tries or {}), task: entry.attempt}
-        self._lock_again()
+        for task, _ in self.locks("lock", "locked"):
+            self._forget_open(task)  # given back at the end; what the code still needs is taken again, see `must_hold`
 
-    def _lock_again(self) -> None:
-        """The code will find itself where it failed, perhaps within a critical section whose locks were given back since."""
-        lost = dict(self.locks("lock", "locked"))
-        if self.unlocked is not None and self.unlocked[0] == self.turn:
-            lost |= self.unlocked[1]
-        self.unlocked = None
-        if lost:
-            again = {task: msgspec.structs.replace(entry, kind="relock") for task, entry in lost.items()}
-            self.open = {**(self.open or {}), **again}
+    def must_hold(self, request: EntityLockRequested) -> None:
+        """A rewound code finds itself within this critical section: it may go on once the locks are held again."""
+        if any(isinstance(event, EntityLockGranted) and event.task == request.task for event in self.pending or ()):
+            self._asked("locked", request.task, "", request.columns()[4], self.updated_at)
+        else:
+            self._asked("relock", request.task, "", request.columns()[4], self.updated_at)
 
     def _completed(self, event: ExecutionCompleted, pos: int, at: int) -> None:
         self.status = event.status
@@ -307,7 +297,7 @@ _FOLD: dict[type[HistoryEvent], Callable[[InstanceState, Any, int, int], None]] 
     EntityOperationFailed: InstanceState._answered,
     EntityLockRequested: InstanceState._lock_requested,
     EntityLockGranted: InstanceState._lock_granted,
-    EntityUnlockSent: InstanceState._unlocked,
+    EntityUnlockSent: InstanceState._answered,
     TimerCanceled: InstanceState._answered,
     CustomStatusSet: InstanceState._status_set,
     ExecutionSuspended: InstanceState._suspended,

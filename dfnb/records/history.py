@@ -416,13 +416,95 @@ class EntityUnlockSent(HistoryEvent, frozen=True):
 
     kind: ClassVar[int] = 49
     task: int
+    entities: tuple[str, ...] = ()
 
     def columns(self) -> Columns:
-        return (49, self.task, None, None, None)
+        return (49, self.task, None, None, _encode(self.entities).decode())
 
     @classmethod
     def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityUnlockSent:
-        return cls(task)
+        return cls(task, _decode_texts(data or "[]"))
+
+
+class HttpCallScheduled(HistoryEvent, frozen=True):
+    """An orchestrator asked for an HTTP call. `name`: method and URL for people; `request` the call as recorded."""
+
+    kind: ClassVar[int] = 50
+    task: int
+    name: str
+    request: str
+
+    def columns(self) -> Columns:
+        return (50, self.task, None, self.name, self.request)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> HttpCallScheduled:
+        return cls(task, name or "", data or "")
+
+
+class HttpCallCompleted(HistoryEvent, frozen=True):
+    """An HTTP call is over: the last answer. `charset` None: `content` is base64; `failed`: the job says that it has failed."""
+
+    kind: ClassVar[int] = 51
+    task: int
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    content: str = ""
+    charset: str | None = "utf-8"
+    url: str = ""
+    failed: bool = False
+    note: str = ""
+
+    def columns(self) -> Columns:
+        return (51, self.task, None, None, _answer_text(self.answer(), self.content))
+
+    def answer(self) -> AnswerHead:
+        """Everything but the content."""
+        return AnswerHead(self.status, self.headers, self.charset, self.url, self.failed, self.note)
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> HttpCallCompleted:
+        head, content = _without_header(data)
+        answer = _decode_answer(head)
+        return cls(
+            task, answer.status, answer.headers, content or "", answer.charset, answer.url, answer.failed, answer.note
+        )
+
+
+class HttpCallFailed(HistoryEvent, frozen=True):
+    """An HTTP call could not be brought to an end. `last`: the latest answer there was, if any."""
+
+    kind: ClassVar[int] = 52
+    task: int
+    failure: FailureDetails
+    last: HttpCallCompleted | None = None
+
+    def columns(self) -> Columns:
+        failure = _encode(self.failure).decode()
+        if self.last is None:
+            return (52, self.task, None, None, failure)
+        return (52, self.task, None, None, f"{failure}\n{_answer_text(self.last.answer(), self.last.content)}")
+
+    @classmethod
+    def parse(cls, task: int, took: int | None, name: str, data: str | None) -> HttpCallFailed:
+        failure, last = _without_header(data)
+        answer = HttpCallCompleted.parse(task, None, "", last) if last is not None else None
+        return cls(task, _decode_failure(failure), answer)
+
+
+class AnswerHead(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An answer without its content."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    charset: str | None = "utf-8"
+    url: str = ""
+    failed: bool = False
+    note: str = ""
+
+
+def _answer_text(head: AnswerHead, content: str) -> str:
+    return _with_header(_encode(head).decode(), content)
 
 
 def _with_header(header: str, text: str | None) -> str:
@@ -438,6 +520,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(_StartHeader).decode
 _decode_failed = msgspec.json.Decoder(_Failed).decode
 _decode_failure = msgspec.json.Decoder(FailureDetails).decode
+_decode_answer = msgspec.json.Decoder(AnswerHead).decode
 _decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode
 
 EVENT_TYPES: dict[int, type[HistoryEvent]] = {cls.kind: cls for cls in HistoryEvent.__subclasses__()}

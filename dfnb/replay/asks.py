@@ -122,9 +122,10 @@ class Asks:
         return task
 
     def _unlock(self, number: int) -> None:
+        request = self.section.request
         self.section.end()
         if not self._finished:  # at the end all locks are given back without being asked
-            self._asked.append(EntityUnlockSent(number))
+            self._asked.append(EntityUnlockSent(number, request.entities if request is not None else ()))
 
     def continue_as_new(self, input: str | None, save_events: bool) -> None:
         self.will_continue_as_new = True

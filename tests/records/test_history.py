@@ -21,6 +21,9 @@ from dfnb.records.history import (
     ExecutionSuspended,
     ExecutionTerminated,
     HistoryEvent,
+    HttpCallCompleted,
+    HttpCallFailed,
+    HttpCallScheduled,
     OrchestratorStarted,
     ParentRef,
     SubOrchestrationInstanceCompleted,
@@ -74,6 +77,13 @@ EVENTS: list[HistoryEvent] = [
     EntityLockRequested(6, ("@account@a", "@account@b")),
     EntityLockGranted(6),
     EntityUnlockSent(6),
+    EntityUnlockSent(6, ("@account@a", "@account@b")),
+    HttpCallScheduled(7, "GET https://h/x", '{"method":"GET"}'),
+    HttpCallCompleted(7, 200, (("A", "1"), ("A", "2")), "line\nline", url="https://h/x"),
+    HttpCallCompleted(7, 204),
+    HttpCallCompleted(7, 200, (), "AAE=", None, "https://h/x", True, "odd"),
+    HttpCallFailed(7, FAILURE),
+    HttpCallFailed(7, FAILURE, HttpCallCompleted(7, 503, (), "busy\n")),
 ]
 
 

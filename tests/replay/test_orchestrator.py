@@ -374,7 +374,7 @@ def test_locks_are_asked_for_in_order_and_given_back_at_the_end_of_the_block() -
     assert after(transfer, history, EntityLockGranted(1)).outputs == (EntityOperationCalled(2, "@account@a", "withdraw", "5"),)
     history.lock_granted().entity_called(A, "withdraw", 5).entity_completed(4).entity_called(B, "deposit", 4)
     decision = after(transfer, history, EntityOperationCompleted(3))
-    assert decision.outputs == (EntityUnlockSent(1), ExecutionCompleted("Completed", "4"))
+    assert decision.outputs == (EntityUnlockSent(1, ("@account@a", "@account@b")), ExecutionCompleted("Completed", "4"))
 
 
 def test_a_second_grant_comes_to_nothing() -> None:
@@ -426,7 +426,9 @@ def test_a_broken_rule_is_raised_where_it_was_broken_and_the_code_can_go_on() ->
     history = HistoryBuilder("breaks").child("kid").lock_requested(A)
     decision = after(breaks, history, EntityLockGranted(2))
     assert decision.outputs == (
-        EntityOperationCalled(3, "@account@a", "get"), EntityUnlockSent(2), EntityOperationCalled(4, "@account@b", "get"),
+        EntityOperationCalled(3, "@account@a", "get"),
+        EntityUnlockSent(2, ("@account@a",)),
+        EntityOperationCalled(4, "@account@b", "get"),
     )
     end = cores[-1].turn(history.rows[-1].at, [SubOrchestrationInstanceCompleted(1, "9")])
     assert end.end == ExecutionCompleted(

@@ -193,7 +193,7 @@ def test_a_rewound_section_replays_to_where_it_stood() -> None:
     assert core.open_lock() is not None
     assert [wait.sentence for wait in core.waits()] == ["operation deposit of entity @account@b"]
     end = core.turn(history.rows[-1].at, [EntityOperationCompleted(3)])
-    assert end.outputs[0] == EntityUnlockSent(1)
+    assert end.outputs[0] == EntityUnlockSent(1, ("@account@a", "@account@b"))
     whole = OrchestrationReplay(transfer)
     whole.replay(history.entity_completed().unlocked(1).ended().rows)
     assert whole.open_lock() is None
