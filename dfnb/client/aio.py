@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from dfnb.client.entities import CleanEntityStorageResult, DurableEntityStatus, EntityPage, EntityStateResponse
-from dfnb.client.entity_client import Entity
+from dfnb.client.entity_client import EntityRef
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
@@ -108,7 +108,7 @@ class AsyncDurableOrchestrationClient:
         )
 
     async def signal_entity(
-        self, entityId: Entity, operation_name: str, operation_input: Any = None, task_hub_name: str | None = None,
+        self, entityId: EntityRef, operation_name: str, operation_input: Any = None, task_hub_name: str | None = None,
         connection_name: str | None = None, *, signal_time: datetime | None = None,
     ) -> None:
         """Send an operation to an entity, not before `signal_time` if that is given. Falsy inputs arrive as they are.
@@ -118,12 +118,12 @@ class AsyncDurableOrchestrationClient:
         await _off_loop(self.sync.signal_entity, entityId, operation_name, operation_input, signal_time=signal_time)
 
     async def read_entity_state(
-        self, entityId: Entity, task_hub_name: str | None = None, connection_name: str | None = None
+        self, entityId: EntityRef, task_hub_name: str | None = None, connection_name: str | None = None
     ) -> EntityStateResponse:
         """The entity's committed state, if it has one."""
         return await _off_loop(self.sync.read_entity_state, entityId)
 
-    async def get_entity(self, entityId: Entity) -> DurableEntityStatus | None:
+    async def get_entity(self, entityId: EntityRef) -> DurableEntityStatus | None:
         """All that is known of an entity; None if nothing is."""
         return await _off_loop(self.sync.entity_status, entityId) or None
 

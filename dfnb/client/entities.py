@@ -133,7 +133,7 @@ class EntityPage(list[DurableEntityStatus]):
     def _repr_html_(self) -> str:
         more = "there are more" if self.continuation_token is not None else ""
         foot = more if self else "no entities"
-        return html.lines_table(self.titles, self.lines()) + (html.span("dfnb-quiet", foot) if foot else "")
+        return html.lines_table(self.titles, self.lines(), narrow=6) + (html.span("dfnb-quiet", foot) if foot else "")
 
 
 class OperationTable(list[OperationRecord]):
@@ -146,7 +146,7 @@ class OperationTable(list[OperationRecord]):
         return [_operation_line(one) for one in self]
 
     def _repr_html_(self) -> str:
-        return html.lines_table(self.titles, self.lines()) or html.span("dfnb-quiet", "no operations")
+        return html.lines_table(self.titles, self.lines(), narrow=6) or html.span("dfnb-quiet", "no operations")
 
 
 def _operation_line(one: OperationRecord) -> tuple[str, ...]:

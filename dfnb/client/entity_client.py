@@ -28,7 +28,7 @@ from dfnb.records.entity_id import EntityId
 from dfnb.records.log import LogLine
 
 T = TypeVar("T")
-Entity = EntityId | str
+EntityRef = EntityId | str
 """An entity as one names it: its id, or the id's text ``@name@key``."""
 
 
@@ -43,7 +43,7 @@ class EntityClient:
     # signal
 
     def signal_entity(
-        self, entity_id: Entity, operation_name: str, input: Any = None, *, signal_time: datetime | None = None
+        self, entity_id: EntityRef, operation_name: str, input: Any = None, *, signal_time: datetime | None = None
     ) -> None:
         """Send an operation to an entity and return as soon as it is on disk; it runs soon after.
 
@@ -52,12 +52,12 @@ class EntityClient:
         """
         self._signal([self.signal_request(entity_id, operation_name, input, signal_time=signal_time)])
 
-    def signal_entities(self, signals: Iterable[tuple[Entity, str] | tuple[Entity, str, Any]]) -> None:
+    def signal_entities(self, signals: Iterable[tuple[EntityRef, str] | tuple[EntityRef, str, Any]]) -> None:
         """Send many operations, each (entity, operation) or (entity, operation, input): all or none, in one acknowledgement."""
         self._signal([self.signal_request(*signal) for signal in signals])
 
     def signal_request(
-        self, entity_id: Entity, operation_name: str, input: Any = None, *, signal_time: datetime | None = None
+        self, entity_id: EntityRef, operation_name: str, input: Any = None, *, signal_time: datetime | None = None
     ) -> SignalRequest:
         """A checked signal, not yet sent."""
         id = self._defined(entity_id)
@@ -66,11 +66,11 @@ class EntityClient:
         text = payload.encode(input, what=f"the input of operation {operation_name!r} of {id}")
         return SignalRequest(str(id), operation_name, text, as_microseconds(signal_time))
 
-    def delete_entity(self, entity_id: Entity) -> None:
+    def delete_entity(self, entity_id: EntityRef) -> None:
         """Run the entity's operation ``delete``, then remove its state whatever that left; what was sent before comes first."""
         self._signal([SignalRequest(str(self._defined(entity_id)), "delete", destroy=True)])
 
-    def _defined(self, entity_id: Entity) -> EntityId:
+    def _defined(self, entity_id: EntityRef) -> EntityId:
         id = entity_id_of(entity_id)
         self._registry.require("entity", id.name)
         return id
@@ -80,18 +80,18 @@ class EntityClient:
 
     # ask
 
-    def entity(self, entity_id: Entity) -> EntityHandle:
+    def entity(self, entity_id: EntityRef) -> EntityHandle:
         """A handle on an entity, whether or not it exists already."""
         return EntityHandle(self, entity_id_of(entity_id))
 
-    def read_entity_state(self, entity_id: Entity) -> EntityStateResponse:
+    def read_entity_state(self, entity_id: EntityRef) -> EntityStateResponse:
         """The entity's committed state, if it has one. No cell needs to define it."""
         record = self._entity_record(entity_id)
         if record is None or record.state is None:
             return EntityStateResponse()
         return EntityStateResponse(True, payload.decode_plain(record.state))
 
-    def entity_status(self, entity_id: Entity) -> DurableEntityStatus:
+    def entity_status(self, entity_id: EntityRef) -> DurableEntityStatus:
         """All that is known of an entity; a falsy status when the hub knows no such entity."""
         record = self._entity_record(entity_id)
         return DurableEntityStatus(entity_id_of(entity_id)) if record is None else status_of_entity(record, self.is_defined)
@@ -116,14 +116,14 @@ class EntityClient:
         page = [status_of_entity(record, self.is_defined) for record in found[:limit]]
         return EntityPage(page, token(found[limit - 1].key) if len(found) > limit else None)
 
-    def entity_operations(self, entity_id: Entity, limit: int = 100) -> OperationTable:
+    def entity_operations(self, entity_id: EntityRef, limit: int = 100) -> OperationTable:
         """The latest operations of an entity, newest first, those that wait included."""
         if limit < 1:
             raise ValueError("limit must be at least 1")
         record = self._entity_record(entity_id)
         return OperationTable(() if record is None else self._hub.entity_operations(record, limit))
 
-    def entity_logs(self, entity_id: Entity) -> list[LogLine]:
+    def entity_logs(self, entity_id: EntityRef) -> list[LogLine]:
         """What the entity's code printed and logged."""
         record = self._entity_record(entity_id)
         return [] if record is None else self._hub.entity_logs(record)
@@ -132,7 +132,7 @@ class EntityClient:
         """Whether a cell of this process has defined it."""
         return self._registry.get(kind, name) is not None
 
-    def _entity_record(self, entity_id: Entity) -> EntityRecord | None:
+    def _entity_record(self, entity_id: EntityRef) -> EntityRecord | None:
         return self._hub.find_entity(str(entity_id_of(entity_id)))
 
     # maintain

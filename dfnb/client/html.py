@@ -29,11 +29,11 @@ def table(titles: Iterable[str], rows: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
 
 
-def lines_table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table of texts; the columns after the second in a fixed-width font."""
+def lines_table(titles: Sequence[str], lines: Iterable[Sequence[str]], narrow: int = 2) -> str:
+    """A table of texts: the first `narrow` columns are never broken into lines, the others are in a fixed-width font."""
     rows = []
     for line in lines:
-        rows.append("".join(cell("dfnb-mono" if at > 1 else "dfnb-time", text) for at, text in enumerate(line)))
+        rows.append("".join(cell("dfnb-mono" if at >= narrow else "dfnb-time", text) for at, text in enumerate(line)))
     return table(titles, "".join(f"<tr>{one}</tr>" for one in rows))
 
 

@@ -18,7 +18,7 @@ __all__ = ["InstancesTable", "instances_table", "load", "unload"]
 
 Shell = Any
 
-_MAGICS = {"cell": ("orchestrator", "activity"), "line": ("dfnb",)}
+_MAGICS = {"cell": ("orchestrator", "activity", "entity"), "line": ("dfnb",)}
 _undo: dict[int, list[Callable[[], None]]] = {}
 
 

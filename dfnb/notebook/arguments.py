@@ -12,9 +12,11 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+from dfnb.client.entities import EntityHandle
 from dfnb.client.instance import Instance
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import nearest
+from dfnb.records.entity_id import EntityId
 
 Options = dict[str, str]
 
@@ -179,3 +181,13 @@ def instance(word: str, client: DurableOrchestrationClient, user_ns: Mapping[str
     except LookupError:
         shown = ", ".join(list(found)[:3])
         raise UsageError(f"several instances have an id that begins with {word!r}: {shown}, ...; type more of it") from None
+
+
+def entity(word: str, client: DurableOrchestrationClient, user_ns: Mapping[str, Any]) -> EntityHandle:
+    """The entity meant: its id as ``@name@key``, or a variable that holds its id or handle."""
+    variable = _VARIABLE.fullmatch(word)
+    if variable is not None:
+        held = _variable(variable[1] or variable[2], user_ns)
+    else:
+        held = user_ns[word] if isinstance(user_ns.get(word), EntityHandle | EntityId) else word
+    return client.entity(held.id if isinstance(held, EntityHandle) else held)

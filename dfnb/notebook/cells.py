@@ -27,10 +27,10 @@ class Cell:
     file: str
     tree: ast.Module
 
-    @property
-    def functions(self) -> list[str]:
-        """The names of its top-level functions, in order."""
-        return [node.name for node in self.tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    def defines(self, kind: str) -> list[str]:
+        """The names of what could be a definition of the kind, in order: top-level functions, for an entity classes too."""
+        nodes = (ast.FunctionDef, ast.AsyncFunctionDef, *((ast.ClassDef,) if kind == "entity" else ()))
+        return [node.name for node in self.tree.body if isinstance(node, nodes)]
 
 
 def _cell_number(shell: Shell) -> int:
@@ -63,22 +63,26 @@ def run(shell: Shell, cell: Cell) -> None:
         raise _with_own_traceback(shell, error, cell.file) from error.__cause__
 
 
+_WANTED = {"entity": ("function or class", "`def name(context):` or `class Name:`")}
+
+
 def choose(kind: str, cell: Cell, named: str | None, function: str | None) -> str:
-    """Which top-level function is meant: the one asked for, or the last. DefinitionError if there is none such."""
-    functions = cell.functions
-    if not functions:
-        raise DefinitionError(f"this cell defines no function; write `def name(...):` at the left edge below %%{kind}")
+    """Which top-level function or entity class is meant: the one asked for, or the last. DefinitionError if there is none such."""
+    found = cell.defines(kind)
+    what, how = _WANTED.get(kind, ("function", "`def name(...):`"))
+    if not found:
+        raise DefinitionError(f"this cell defines no {what}; write {how} at the left edge below %%{kind}")
     if function is None:
-        return named if named in functions else functions[-1]
-    if function in functions:
+        return named if named in found else found[-1]
+    if function in found:
         return function
-    close = nearest(function, functions)
-    hint = f"did you mean {close[0]!r}?" if close else f"it defines {', '.join(functions)}"
-    raise DefinitionError(f"this cell defines no function named {function!r}; {hint}")
+    close = nearest(function, found)
+    hint = f"did you mean {close[0]!r}?" if close else f"it defines {', '.join(found)}"
+    raise DefinitionError(f"this cell defines no {what} named {function!r}; {hint}")
 
 
 def define(shell: Shell, kind: Kind, cell: Cell, function: str, **options: Any) -> tuple[Definition, str]:
-    """Run the cell and register its function, exactly as the decorator would."""
+    """Run the cell and register its function or class, exactly as the decorator would."""
     run(shell, cell)
     return declare(kind, shell.user_ns[function], **options)
 

@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 
 from dfnb import app as apps
 from dfnb.app import DurableApp
+from dfnb.client.entities import EntityHandle, EntityPage
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import nearest
@@ -20,6 +21,8 @@ from dfnb.notebook.where import shown
 
 Names = Mapping[str, Any]
 """The user's namespace."""
+
+_COUNTED_AT_MOST = 1_000
 
 
 class Command(NamedTuple):
@@ -89,11 +92,23 @@ def _show_status() -> None:
     by_status = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     print(f"dfnb: hub {shown(app.path)}, engine {_engine(app)}")
     print(f"  {total} {_instances(total)}{f': {by_status}' if by_status else ''}")
+    entities = _counted_entities(app)
+    if entities:
+        print(f"  {entities}")
     print(f"  activities: {state.activities_running} running, {state.activities_queued} queued")
     for name, calls in sorted(state.activities_waiting.items()):
         print(f"  {calls} {'call waits' if calls == 1 else 'calls wait'} for the cell that defines {name}")
     if state.problem:
         print(f"  problem: {state.problem}")
+
+
+def _counted_entities(app: DurableApp) -> str:
+    """How many entities there are, in words; empty for none. Beyond a thousand nobody counts."""
+    page = app.client.entities(fetch_state=False, limit=_COUNTED_AT_MOST)
+    if not page:
+        return ""
+    number = f"more than {len(page)}" if page.continuation_token is not None else str(len(page))
+    return f"{number} {'entity' if number == '1' else 'entities'}"
 
 
 @_command(
@@ -263,6 +278,44 @@ def _list(user_ns: Names, rest: str) -> Any:
         "limit": arguments.count(options.get("limit", "50"), "--limit"),
     }
     return InstancesTable(client, **question) if "live" in options else client.instances(**question)
+
+
+# ---- entities
+
+
+@_command(
+    "signal @NAME@KEY OPERATION [INPUT] [--at TIME]",
+    "send an operation to an entity; INPUT and TIME are written like those of start",
+    options=("at",),
+)
+def _signal(user_ns: Names, rest: str) -> None:
+    front, at_front = arguments.take_options(rest, ("at",))
+    word, behind = arguments.first_word(front, "entity")
+    operation, last = arguments.first_word(behind, "operation")
+    text, options = arguments.take_options(last, ("at",))
+    options = at_front | options
+    at = arguments.moment(options["at"]) if "at" in options else None
+    found = arguments.entity(word, apps.current().client, user_ns)
+    found.signal(operation, arguments.value(text, user_ns), signal_time=at)
+    print(f"operation {operation} was sent to {found.id}")
+
+
+@_command("entity @NAME@KEY", "an entity: its state and its latest operations")
+def _entity(user_ns: Names, rest: str) -> EntityHandle:
+    word, _ = arguments.first_word(rest, "entity")
+    found = arguments.entity(word, apps.current().client, user_ns)
+    if not found.status():
+        raise UsageError(f"there is no entity {found.id} in this hub; `%dfnb entities` shows those there are")
+    return found
+
+
+@_command("entities [--name NAME] [--limit N]", "the entities that have a state, as a table", options=("name", "limit"))
+def _entities(user_ns: Names, rest: str) -> EntityPage:
+    words, options = arguments.words_and_options(rest, ("name", "limit"))
+    if words:
+        raise UsageError(f"entities takes options only; did you mean --name {words[0]}, or `%dfnb entity {words[0]}`?")
+    limit = arguments.count(options.get("limit", "50"), "--limit")
+    return apps.current().client.entities(options.get("name"), limit=limit)
 
 
 # ---- the rest

@@ -1,4 +1,4 @@
-"""TAB completion behind our magics: commands, instance ids, orchestrators, events, options."""
+"""TAB completion behind our magics: commands, ids, orchestrators, events, operations, options."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from dfnb import app as apps
+from dfnb.client.entities import EntityHandle
 from dfnb.client.instance import Instance
-from dfnb.definitions import DEFAULT
+from dfnb.definitions import DEFAULT, operations_of
 from dfnb.errors import DfnbError
 from dfnb.notebook.commands import COMMANDS
+from dfnb.records.entity_id import EntityId
 from dfnb.records.instance import OrchestrationRuntimeStatus
 
 Shell = Any
 
 _IDS_OFFERED = 50
 _LINE = re.compile(r"(?:^|=)\s*%dfnb\s(?P<line>.*)$")
-_CELL = re.compile(r"^\s*%%(?P<kind>orchestrator|activity)\s(?P<line>.*)$")
-_CELL_OPTIONS = {"orchestrator": ["--name"], "activity": ["--name", "--timeout", "--executor"]}
+_CELL = re.compile(r"^\s*%%(?P<kind>orchestrator|activity|entity)\s(?P<line>.*)$")
+_CELL_OPTIONS = {"orchestrator": ["--name"], "activity": ["--name", "--timeout", "--executor"], "entity": ["--name"]}
+_TAKES_ENTITY = frozenset({"signal", "entity"})
 _TAKES_INSTANCE = frozenset({"wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "history"})
 
 
@@ -56,8 +59,8 @@ def candidates(typed: str, user_ns: Mapping[str, Any]) -> list[tuple[str, str]] 
         return _as("command", COMMANDS)
     try:
         return _command_arguments(words[0], words[1:], user_ns)
-    except DfnbError:
-        return []  # no hub is open, so that there is nothing to offer
+    except (DfnbError, ValueError):
+        return []  # no hub is open, or what stands before is no id: there is nothing to offer
 
 
 def _as(kind: str, texts: Iterable[str]) -> list[tuple[str, str]]:
@@ -79,24 +82,27 @@ def _command_arguments(name: str, words: list[str], user_ns: Mapping[str, Any]) 
         return []
     before = words[-2] if len(words) > 1 else ""
     if before.startswith("--") and before[2:] in command.options:
-        return _option_values(before[2:])
+        return _option_values(name, before[2:])
     if words[-1].startswith("--"):
         return _as("param", [f"--{option}" for option in (*command.options, *command.flags)])
     if len(words) == 1:
         return _first_argument(name, user_ns)
     if name == "raise" and len(words) == 2:
         return _as("event", _events_waited_for(words[0], user_ns))
-    if name in ("start", "raise"):
+    if name == "signal" and len(words) == 2:
+        return _as("function", _operations(words[0], user_ns))
+    if name in ("start", "raise", "signal"):
         return _as("variable", [known for known in user_ns if not known.startswith("_")])
     return _as("param", [f"--{option}" for option in (*command.options, *command.flags)])
 
 
-def _option_values(option: str) -> list[tuple[str, str]] | None:
+def _option_values(command: str, option: str) -> list[tuple[str, str]] | None:
     if option == "status":
         return _as("status", [status.value for status in OrchestrationRuntimeStatus])
     if option == "durability":
         return _as("level", ["durable", "relaxed", "memory"])
-    return _as("function", DEFAULT.names("orchestrator")) if option == "name" else None
+    kind = "entity" if command == "entities" else "orchestrator"
+    return _as("function", DEFAULT.names(kind)) if option == "name" else None
 
 
 def _first_argument(name: str, user_ns: Mapping[str, Any]) -> list[tuple[str, str]] | None:
@@ -108,7 +114,27 @@ def _first_argument(name: str, user_ns: Mapping[str, Any]) -> list[tuple[str, st
         held = [known for known, value in user_ns.items() if isinstance(value, Instance) and known[0] != "_"]
         page = apps.current().client.instances(limit=_IDS_OFFERED)
         return [*_as("instance", held), *_as("id", [str(status.instance_id) for status in page])]
+    if name in _TAKES_ENTITY:
+        held = [known for known, value in user_ns.items() if isinstance(value, EntityHandle) and known[0] != "_"]
+        return [*_as("instance", held), *_as("id", _entity_ids(new_ones=name == "signal"))]
     return _as("param", [f"--{flag}" for flag in (*COMMANDS[name].options, *COMMANDS[name].flags)]) if name != "open" else None
+
+
+def _entity_ids(*, new_ones: bool) -> list[str]:
+    """Entities there are and, where there may be new ones, the beginning of an id for each name that is defined."""
+    app = apps.current()
+    ids = [str(status.entity_id) for status in app.client.entities(fetch_state=False, limit=_IDS_OFFERED)]
+    return [*ids, *(f"@{name.lower()}@" for name in app.registry.names("entity"))] if new_ones else ids
+
+
+def _operations(word: str, user_ns: Mapping[str, Any]) -> list[str]:
+    """The methods of an entity class; of an entity function, the operations that ran lately."""
+    app, held = apps.current(), user_ns.get(word)
+    id = held.id if isinstance(held, EntityHandle) else EntityId.get_entity_id(word)
+    definition = app.registry.get("entity", id.name)
+    if definition is not None and isinstance(definition.function, type):
+        return list(operations_of(definition.function))
+    return list(dict.fromkeys(one.name for one in app.client.entity_operations(id, _IDS_OFFERED) if one.name))
 
 
 def _events_waited_for(word: str, user_ns: Mapping[str, Any]) -> list[str]:

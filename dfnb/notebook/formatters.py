@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from dfnb import app as apps
+from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, OperationTable, clock, state_text
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import Definition
+from dfnb.errors import DfnbError
 from dfnb.notebook import display, live
-from dfnb.notebook.snapshot import InstanceTracker, Picture, TableTracker, Tracker, event_line, picture_of_status
+from dfnb.notebook.snapshot import InstanceTracker, Picture, TableTracker, Tracker, event_line, picture_of_status, subject_of
 from dfnb.records.history import Recorded
 
 Shell = Any
 
+_OPERATIONS_SHOWN = 10
 _TITLES = ("time", "turn", "event", "task", "name")
 
 
@@ -35,9 +38,9 @@ class HistoryTable(list[Recorded]):
 
 def _history_line(row: Recorded, names: dict[int, str]) -> tuple[str, ...]:
     task = getattr(row.event, "task", None)
-    name = getattr(row.event, "name", None)
+    name = subject_of(row.event)
     if task is not None and name:
-        names[task] = str(name)
+        names[task] = name
     event = event_line(row.at, row.event, names.get(task, "") if task is not None else "")
     words = display.event_text({**event, "kind": ""})
     return display.clock(event["at"]), str(row.turn or ""), event["kind"], "" if task is None else str(task), words
@@ -104,6 +107,29 @@ def _list_html(values: list[Any]) -> str:
     raise NotImplementedError
 
 
+# ---- entities
+
+
+def _entity_text(handle: EntityHandle) -> str:
+    """What there is to know of an entity, in lines."""
+    try:
+        status, operations = handle.status(), handle.operations(_OPERATIONS_SHOWN)
+    except DfnbError as error:  # the hub may be closed by the time the handle is shown
+        return f"<EntityHandle {handle.id}: {error}>"
+    if not status:
+        return f"<EntityHandle {handle.id}: no such entity>"
+    lines = [
+        f"entity {handle.id}: {', '.join(status.facts())}; last operation {clock(status.last_operation_time)}",
+        state_text(status.state, indent=2) if status.state is not None else "no state",
+    ]
+    return "\n".join([*lines, *([display.columns(operations.titles, operations.lines())] if operations else [])])
+
+
+def _page_text(page: EntityPage) -> str:
+    more = "there are more" if page.continuation_token is not None else ""
+    return display.columns(page.titles, page.lines(), more if page else "no entities")
+
+
 # ---- registering
 
 
@@ -121,6 +147,9 @@ def register(shell: Shell) -> Callable[[], None]:
         (Instance, lambda value: display.instance_text(_seen(_instance_tracker(value)))),
         (InstancesTable, lambda value: display.table_text(_seen(value.tracker()))),
         (InstancePage, lambda value: display.table_text(_statuses_picture(value))),
+        (EntityHandle, _entity_text),
+        (EntityPage, _page_text),
+        (OperationTable, lambda value: display.columns(value.titles, value.lines()) if value else "no operations"),
         (Definition, lambda value: f"<{value.kind} {value.name} ({value.fingerprint})>"),
     ]
     for kind, text in texts:
@@ -130,6 +159,8 @@ def register(shell: Shell) -> Callable[[], None]:
     teach(html, InstancePage, lambda value: display.table_html(_statuses_picture(value)))
     teach(html, Definition, lambda value: display.definition_html(value.kind, value.name, value.fingerprint, value.source))
     teach(html, list, _list_html)
+    for kind in (EntityHandle, EntityPage, DurableEntityStatus, OperationTable):
+        teach(html, kind, lambda value: display.page(value._repr_html_()))
     if getattr(shell, "kernel", None) is not None:
         own = shell.display_formatter.ipython_display_formatter
         teach(own, Instance, lambda value: live.show(_instance_tracker(value)))

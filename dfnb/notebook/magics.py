@@ -30,7 +30,7 @@ def _cell_magic_help(function: Any) -> Any:
 
 @magics_class
 class DfnbMagics(Magics):
-    """``%%orchestrator``, ``%%activity`` and ``%dfnb``."""
+    """``%%orchestrator``, ``%%activity``, ``%%entity`` and ``%dfnb``."""
 
     shell: Any
 
@@ -70,6 +70,23 @@ class DfnbMagics(Magics):
         given = parse_argstring(self.activity, line)
         self._define("activity", line, cell, given, timeout=given.timeout, executor=self._executor(given.executor))
 
+    @_cell_magic_help
+    @magic_arguments()
+    @argument("function", nargs="?", help="which function or class of the cell, when it has several (default: the last)")
+    @argument("--name", help="the entity's name (default: the function's or class's); upper and lower case are the same")
+    @no_var_expand
+    @cell_magic
+    def entity(self, line: str, cell: str) -> None:
+        """Define an entity: a function that takes the context of one operation, or a class whose methods are the operations.
+
+        The same as the decorator ``@dfnb.entity``. Each entity of that name, told apart by its key, has a state of its own, and
+        its operations run one after the other; a failing one leaves the state as it was.
+        """
+        if line.strip() in _ASK_FOR_HELP:
+            print(self.entity.__doc__)
+            return
+        self._define("entity", line, cell, parse_argstring(self.entity, line))
+
     def _executor(self, name: str | None) -> Any:
         if name is None:
             return None
@@ -98,8 +115,8 @@ class DfnbMagics(Magics):
         """The status of the hub, or one of its commands: ``%dfnb help`` lists them.
 
         ``%dfnb start NAME INPUT`` starts an instance and returns it; ``wait``, ``raise``, ``terminate``, ``suspend``, ``resume``,
-        ``restart``, ``rewind``, ``purge``, ``show`` and ``history`` take its id; ``list`` shows all; ``open``, ``stop``,
-        ``compact`` are about the hub's file.
+        ``restart``, ``rewind``, ``purge``, ``show`` and ``history`` take its id; ``list`` shows all; ``signal``, ``entity`` and
+        ``entities`` are about entities; ``open``, ``stop``, ``compact`` are about the hub's file.
         """
         return commands.run(self.shell.user_ns, line)
 

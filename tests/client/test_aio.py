@@ -152,3 +152,33 @@ def test_wait_runs_out_with_a_sentence(client: Client) -> None:
         assert (await client.wait("a")).output == 1
 
     run(main)
+
+
+def test_entities_with_the_names_and_parameters_of_the_original(app: dfnb.DurableApp, client: Client) -> None:
+    @dfnb.entity(registry=app.registry)
+    def counter(context: dfnb.DurableEntityContext) -> None:
+        context.set_state(context.get_input())
+
+    @dfnb.orchestrator(registry=app.registry)
+    def set_it(context: dfnb.DurableOrchestrationContext) -> Any:
+        yield context.call_entity(dfnb.EntityId("counter", "x"), "set", context.get_input())
+
+    async def main() -> None:
+        x = dfnb.EntityId("counter", "x")
+        assert await client.read_entity_state(x) == dfnb.EntityStateResponse(False, None)
+        assert await client.get_entity(x) is None
+        await client.signal_entity(x, "set", 1, "hub", "connection")
+        await client.signal_entity(entityId=x, operation_name="set", operation_input=0)
+        await client.wait(await client.start_new("set_it", client_input=7), 10)
+        await client.wait(await client.start_new("set_it", client_input=0), 10)
+        assert await client.read_entity_state(x, "hub", "connection") == dfnb.EntityStateResponse(True, 0)
+        found = await client.get_entity("@counter@x")
+        assert found is not None
+        assert (found.state, found.operations) == (0, 4)
+        assert await client.get_all_entities("counter") == [found]
+        assert [one.state for one in await client.get_all_entities(fetch_state=False)] == [None]
+        assert "@counter@x" in {one.instance_id for one in await client.get_status_all(include_entities=True)}
+        assert "@counter@x" not in {one.instance_id for one in await client.get_status_all()}
+        assert await client.clean_entity_storage() == dfnb.CleanEntityStorageResult(0, 0)
+
+    run(main)

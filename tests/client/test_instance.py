@@ -216,16 +216,22 @@ async def _result(run: Instance) -> int:
 # interrupts
 
 INTERRUPTED = """
-    import sys, time
+    import sys, threading, time, traceback
     import dfnb
 
     @dfnb.orchestrator
     def waits(context):
         return (yield context.wait_for_external_event("go"))
 
+    def announce(main):
+        inside = set()
+        while not {"_ended", "result"} <= inside:
+            inside = {frame.name for frame in traceback.extract_stack(sys._current_frames()[main])}
+        print("waiting", flush=True)
+
     with dfnb.DurableApp(sys.argv[1]) as app:
         run = app.client.start(waits, instance_id="a")
-        print("waiting", flush=True)
+        threading.Thread(target=announce, args=[threading.get_ident()]).start()
         try:
             run.wait()
         except KeyboardInterrupt as error:

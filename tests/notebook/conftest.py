@@ -79,6 +79,29 @@ def echo(run: Run) -> Run:
     return run
 
 
+@pytest.fixture
+def counter(run: Run) -> Run:
+    """Run cells with an entity `counter` that adds, and an orchestrator `read` that asks the entity it is given for its state."""
+    run(COUNTER)
+    run(READ)
+    return run
+
+
+COUNTER = """%%entity
+def counter(context):
+    value = context.get_state(lambda: 0)
+    if context.operation_name == "add":
+        context.set_state(value + context.get_input())
+    elif context.operation_name == "fail":
+        raise ValueError("<bad>")
+    return context.get_state()
+"""
+READ = """%%orchestrator
+def read(context):
+    return (yield context.call_entity(df.EntityId.get_entity_id(context.get_input()), "get"))
+"""
+
+
 class Kernel:
     """A kernel in a process of its own, as a front end talks to it."""
 

@@ -88,3 +88,36 @@ def test_a_traceback_names_the_cell_that_defined_the_function(run, shell):
     shell.run_cell("%%activity\ndef divide(x):\n    return 1 / x", store_history=True)
     file = shell.user_ns["divide"].__code__.co_filename
     assert shell.compile.format_code_name(file) == ("Cell", f"In[{before}]")
+
+
+COUNTER = "def counter(context: df.DurableEntityContext):\n    context.set_state(context.get_state() or context.get_input())"
+
+
+def test_an_entity_is_a_function_or_a_class(run):
+    assert run(f"%%entity\n{COUNTER}").text.startswith("entity counter (")
+    body = "from dataclasses import dataclass\n\nclass Account:\n    balance: int = 0\n    def pay(self, n): self.balance -= n"
+    first = run(f"%%entity\n{body}").text
+    assert first.startswith("entity Account (")
+    assert first.endswith("): new\n")
+    assert run(f"%%entity\n{body}  # all of it").text == first.replace("new", "unchanged")
+    assert run(f"%%entity\n{body} + 1").text.endswith("): changed\n")
+    assert "entity account (" in run(f"%%entity --name account\n{body}").text
+    assert DEFAULT.names("entity") == ["account", "counter"]
+
+
+def test_an_entity_cell_and_its_decorator_define_the_same(run):
+    body = "class Account:\n    def pay(self, n): pass"
+    run(f"%%entity\n{body}")
+    by_cell = DEFAULT.require("entity", "Account")
+    run(f"@dfnb.entity\n{body}")
+    assert by_cell.source.strip() == body
+    assert by_cell.fingerprint == DEFAULT.require("entity", "Account").fingerprint
+
+
+def test_which_class_of_a_cell_is_meant_can_be_said(run):
+    body = "class One:\n    def go(self): pass\ndef helper(context): pass"
+    assert "entity helper" in run(f"%%entity\n{body}").text
+    assert "entity One" in run(f"%%entity One\n{body}").text
+    assert "defines no function or class named 'Oen'; did you mean 'One'?" in run(f"%%entity Oen\n{body}").text
+    assert "write `def name(context):` or `class Name:` at the left edge below %%entity" in run("%%entity\nx = 1").text
+    assert "this cell defines no function; " in run("%%activity\nclass One:\n    def go(self): pass").text

@@ -141,6 +141,15 @@ def test_compact_tells_the_size(echo):
         ("list --limit none", "takes a whole number"),
         ("purge", "--all-ended"),
         ("open", "open takes one path"),
+        ("signal", "which entity?"),
+        ("signal @counter@x", "which operation?"),
+        ("signal counter add 1", "'counter' is not an entity id of the form @name@key"),
+        ("signal @conter@x add 1", "no entity named 'conter' is defined here"),
+        ("signal @counter@x add 1 --at soon", "'soon' is not a time"),
+        ("signal $nothing add 1", "there is no variable 'nothing'"),
+        ("entity @counter@nobody", "there is no entity @counter@nobody in this hub; `%dfnb entities` shows those there are"),
+        ("entities --limit 0", "takes a whole number"),
+        ("entities counter", "did you mean --name counter, or"),
         ("help strat", "did you mean `%dfnb start`?"),
     ],
 )
@@ -168,3 +177,53 @@ def test_open_takes_a_path_from_a_variable(run, tmp_path):
     for given in ("{hub}", "$hub"):
         assert run(f"hub = {str(tmp_path / 'other.duckdb')!r}\n%dfnb open {given}").error is None
         assert dfnb.current().path == str((tmp_path / "other.duckdb").resolve())
+
+
+def settled(id):
+    """Wait until all that was sent to the entity before has run: a call comes after it."""
+    return dfnb.start("read", id).result(5)
+
+
+def test_signal_sends_an_operation(counter):
+    assert counter("%dfnb signal @counter@x add 5").text == "operation add was sent to @counter@x\n"
+    assert settled("@counter@x") == 5
+    counter("n = 2\nx = df.EntityId('counter', 'x')\nhandle = dfnb.current().client.entity(x)\nid = str(x)")
+    for word, given in (("x", "$n"), ("handle", "{n}"), ("$id", "n"), ("{x}", "n + 0"), ("@Counter@x", "2")):
+        assert counter(f"%dfnb signal {word} add {given}").error is None
+    assert settled("@counter@x") == 15
+
+
+def test_signal_at_a_time_waits_for_it(counter):
+    counter("%dfnb signal @counter@x add 5 --at +1h")
+    assert settled("@counter@x") is None
+    assert dfnb.current().client.entity("@counter@x").status().waiting == 1
+
+
+def test_entity_shows_state_and_operations(counter):
+    counter("%dfnb signal @counter@x add 5")
+    counter("%dfnb signal @counter@x fail")
+    settled("@counter@x")
+    cell = counter("%dfnb entity @counter@x")
+    assert cell.value == dfnb.current().client.entity("@counter@x")
+    assert "entity @counter@x: 3 operations; last operation " in cell.text
+    assert "ValueError: <bad>" in cell.text
+
+
+def test_entities_are_listed(counter):
+    for id in ("@counter@x", "@counter@y"):
+        counter(f"%dfnb signal {id} add 5")
+        settled(id)
+    page = counter("%dfnb entities").value
+    assert [one.entity_id.key for one in page] == ["x", "y"]
+    assert page.continuation_token is None
+    assert len(counter("%dfnb entities --name Counter --limit 1").value) == 1
+    assert counter("%dfnb entities --name other").value == []
+    assert "no entities" in counter("%dfnb entities --name other").text
+
+
+def test_the_status_counts_entities_when_there_are_any(counter):
+    assert "entit" not in counter("%dfnb").text
+    for number, words in ((1, "1 entity"), (2, "2 entities")):
+        counter(f"%dfnb signal @counter@{number} add 5")
+        settled(f"@counter@{number}")
+        assert f"\n  {words}\n  activities:" in counter("%dfnb").text

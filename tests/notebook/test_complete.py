@@ -47,3 +47,21 @@ def test_the_body_of_a_cell_completes_with_the_annotated_context(run, shell):
 def test_nothing_is_offered_and_nothing_fails_without_a_hub(run, shell):
     run("%dfnb stop")
     assert offered(shell, "%dfnb wait zzz") == []
+
+
+def test_entities_and_their_operations_are_offered(counter, shell):
+    counter("%%entity\nclass Account:\n    def pay(self, n): pass\n    def take(self, n): pass")
+    counter("%dfnb signal @counter@x add 5")
+    dfnb.start("read", "@counter@x").wait(5)
+    shell.user_ns["handle"] = dfnb.current().client.entity("@counter@x")
+    assert set(offered(shell, "%dfnb ent")) == {"entity", "entities"}
+    assert set(offered(shell, "%dfnb signal @")) == {"@counter@x", "@counter@", "@account@"}
+    assert offered(shell, "%dfnb entity @") == ["@counter@x"]
+    assert offered(shell, "%dfnb entity ha") == ["handle"]
+    assert offered(shell, "%dfnb signal @account@new p") == ["pay"]
+    assert offered(shell, "%dfnb signal @counter@x a") == offered(shell, "%dfnb signal handle a") == ["add"]
+    assert "handle" in offered(shell, "%dfnb signal @counter@x add ha")
+    assert offered(shell, "%dfnb signal nobody zzz") == []
+    assert offered(shell, "%dfnb entities --name c") == ["counter"]
+    assert offered(shell, "%%entity --n") == ["--name"]
+    assert "destruct_on_exit" in offered(shell, "%%entity\ndef c(context: df.DurableEntityContext):\n    context.dest")

@@ -67,3 +67,38 @@ def test_nothing_is_registered_any_more_after_unloading(run, shell):
     printers = shell.display_formatter.formatters["text/html"].type_printers
     assert dfnb.Instance not in printers
     assert list not in printers
+
+
+def test_entities_have_text_and_html(counter, shell):
+    client = dfnb.current().client
+    client.signal_entities([("@counter@x", "add", 5), ("@counter@x", "fail")])
+    dfnb.start("read", "@counter@x").wait(5)
+    handle = client.entity("@counter@x")
+    for value in (handle, handle.operations(), handle.status(), client.entities()):
+        html = shown(shell, value)["text/html"]
+        assert html.startswith('<div class="dfnb"><style>')
+        assert "<bad>" not in html
+        assert "http" not in html
+    text = shown(shell, handle)["text/plain"].splitlines()
+    assert text[0].startswith("entity @counter@x: 3 operations; last operation 20")
+    assert text[1] == "5"
+    assert text[2].split() == ["number", "operation", "status", "sent", "by", "ran", "at", "took", "input", "result"]
+    assert [line.split()[1:3] for line in text[3:]] == [["get", "Completed"], ["fail", "Failed"], ["add", "Completed"]]
+    assert shown(shell, client.entities())["text/plain"].splitlines()[1].startswith("counter  x    20")
+    assert shown(shell, handle.status())["text/plain"] == "<DurableEntityStatus @counter@x: state 5, 3 operations>"
+
+
+def test_an_entity_that_is_not_there_says_so(counter, shell):
+    client = dfnb.current().client
+    assert shown(shell, client.entity("@counter@x"))["text/plain"] == "<EntityHandle @counter@x: no such entity>"
+    assert "no such entity" in shown(shell, client.entity("@counter@x"))["text/html"]
+    assert shown(shell, client.entities())["text/plain"] == "no entities"
+    dfnb.close()
+    assert "closed" in shown(shell, client.entity("@counter@x"))["text/plain"]
+    assert "closed" in shown(shell, client.entity("@counter@x"))["text/html"]
+
+
+def test_the_history_of_a_call_names_entity_and_operation(counter):
+    dfnb.start("read", "@counter@x", instance_id="r1").wait(5)
+    lines = counter("%dfnb history r1").text.splitlines()
+    assert [line.split()[-2:] for line in lines if "Entity" in line] == [["@counter@x", "get"], ["@counter@x", "get"]]

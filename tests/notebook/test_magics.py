@@ -48,7 +48,7 @@ def test_an_orchestrator_is_checked_with_the_lines_of_the_cell(run):
     assert len(text) == 2
 
 
-@pytest.mark.parametrize("magic", ["orchestrator", "activity"])
+@pytest.mark.parametrize("magic", ["orchestrator", "activity", "entity"])
 def test_help_shows_how_the_magic_is_typed(run, magic):
     for cell in (f"%%{magic} --help\nx", f"%%{magic}?"):
         assert f"%%{magic} [--name NAME]" in run(cell).text

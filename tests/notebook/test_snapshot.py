@@ -104,3 +104,47 @@ def test_a_table_by_question_takes_in_new_instances(app):
     assert tracker.look() == {}
     started = [app.client.start("ask").id for _ in range(3)]
     assert tracker.look()["set"] == {"order": started[:0:-1], "more": 1}
+
+
+def test_entity_calls_signals_and_locks_are_events_like_others(app):
+    @dfnb.entity(registry=app.registry)
+    def counter(context: dfnb.DurableEntityContext):
+        if context.operation_name == "fail":
+            raise ValueError("bad")
+
+    @dfnb.orchestrator(registry=app.registry)
+    def transfer(context: dfnb.DurableOrchestrationContext):
+        one, two = dfnb.EntityId("counter", "1"), dfnb.EntityId("counter", "2")
+        context.signal_entity(dfnb.EntityId("counter", "log"), "note", 1)
+        with (yield context.lock_entities([two, one])):
+            yield context.call_entity(one, "add", 1)
+        yield context.call_entity(one, "fail")
+
+    run = app.client.start("transfer")
+    run.wait(5)
+    tracker = InstanceTracker(app.client, run.id)
+    tracker.look()
+    events = [(event["kind"], event["name"]) for event in tracker.full()["events"] if event["kind"].startswith("Entity")]
+    assert events == [
+        ("EntityOperationSignaled", "@counter@log note"),
+        ("EntityLockRequested", "@counter@1, @counter@2"),
+        ("EntityLockGranted", "@counter@1, @counter@2"),
+        ("EntityOperationCalled", "@counter@1 add"),
+        ("EntityOperationCompleted", "@counter@1 add"),
+        ("EntityUnlockSent", "@counter@1, @counter@2"),
+        ("EntityOperationCalled", "@counter@1 fail"),
+        ("EntityOperationFailed", "@counter@1 fail"),
+    ]
+    (failed,) = [event for event in tracker.full()["events"] if event["kind"] == "EntityOperationFailed"]
+    assert failed["note"] == "ValueError: bad"
+
+
+def test_an_entity_whose_cell_is_missing_is_waited_for_by_its_name(app):
+    @dfnb.orchestrator(registry=app.registry)
+    def call(context: dfnb.DurableOrchestrationContext):
+        yield context.call_entity(dfnb.EntityId("Later", "x"), "add", 1)
+
+    run = app.client.start("call")
+    tracker = InstanceTracker(app.client, run.id)
+    tracker.look()
+    assert tracker.full()["waits"] == [{"text": "the cell that defines later", "missing": True}]
