@@ -114,10 +114,10 @@ class EntityEngine:
     def run(self, ready: Sequence[tuple[EntityState, list[OperationMessage]]]) -> None:
         """Each entity's turn: take in what is new, run what may run."""
         for entity, messages in ready:
-            for message in messages:
-                entity.admit(message.operation)
             now = self._clock.now()
             entity.take_due(now)
+            for message in messages:
+                entity.admit(message.operation)
             self._drain(entity)
             self._hub.finish_entity(entity, messages, now)
 

@@ -29,13 +29,15 @@ def recover_entities(connection: duckdb.DuckDBPyConnection, watermark: int) -> l
 def _fold(states: dict[int, EntityState], rows: Iterable[tuple[Any, ...]], watermark: int) -> None:
     for pos, key, number, kind, at, data, mode, sent_at, name, caller, input, header in rows:
         change = Change(kind)
-        if change is Change.CREATED and key not in states:
+        if change is Change.CREATED and pos > watermark:
             state = states[key] = EntityState(name)
             state.key, state.loaded = key, True
         if key not in states:
             continue  # its row is up to date, and nothing of it waits
         state = states[key]
         operation = operation_of(mode, name, sent_at, caller, header, input) if mode is not None else None
+        if change is Change.ARRIVED:
+            state.take_due(at)  # what was due by then stands before it
         if pos > watermark:
             _happened(state, change, number, operation, pos, at, data)
         elif change is Change.ARRIVED and operation is not None:

@@ -155,9 +155,11 @@ class EntityWorkerSide(WorkingSet):
             with self.changed:
                 inner = [message for message in entity.inbox or () if message.internal]
                 entity.inbox = [message for message in entity.inbox or () if not message.internal] or None
+            now = self.now()
+            entity.take_due(now)
             for message in inner:
                 entity.admit(message.operation)
-            self.finish_entity(entity, inner, self.now())
+            self.finish_entity(entity, inner, now)
 
     # after a commit
 
