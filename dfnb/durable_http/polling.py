@@ -163,9 +163,7 @@ class _Turn:
     def _to_poll(self) -> None:
         """From now on the job is polled; the first request's body is let go, unless it is what is sent again."""
         again = self.state.located_by == "same"
-        first = self.state.first if again else self._bodyless()
-        self._set(phase="poll", first=first)
-        self._set(request=self._poll_request())
+        self._set(phase="poll", first=self.state.first if again else self._bodyless())
 
     def _bodyless(self) -> Request:
         return replace(self.state.first, body=None)
@@ -215,7 +213,7 @@ class _Turn:
             if target.url != self.state.status_url:
                 self._note_other_origin(target.url)
             self._set(status_url=target.url)
-        self._set(request=self._poll_request(), progress=self._progress())
+        self._set(progress=self._progress())
         self._remember_cancel()
         return self._wait()
 
@@ -347,7 +345,7 @@ class _Turn:
             due = state.deadline_at
             self.notes.append("asked once more at the deadline")
         failures = state.failures if keep_failures else 0
-        request = self._poll_request() if state.phase == "poll" else state.request
+        request = self._poll_request() if state.phase == "poll" else state.request  # a detour, or a moved Location, ends here
         self.state = replace(state, redirects=0, failures=failures, request=request)
         return AskAgain(self.state, due, asked.seconds, self._note())
 

@@ -99,7 +99,8 @@ def plan(pace: Pace, at: int, asked: float | None, *, seed: int = 0, attempt: in
     note = ""
     if asked is not None and seconds != asked and not 0 <= pace.floor - asked <= pace.floor:
         note = f"the server asked for {asked:g} s; bounded to {seconds:g} s"
-    seconds = min(seconds * (1 + pace.jitter * _share(seed, attempt)), pace.cap)
+    if pace.jitter:
+        seconds = min(seconds * (1 + pace.jitter * _share(seed, attempt)), pace.cap)
     return Wait(at + math.floor(seconds * SECOND), note)
 
 

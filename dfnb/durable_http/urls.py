@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from dfnb.durable_http.messages import Headers
+from dfnb.durable_http.secrets import secrets_in
 
 SAFE_HEADERS = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language", "user-agent"})
 """All that goes along to another origin."""
@@ -33,6 +35,7 @@ class Target(NamedTuple):
     refusal: str = ""
 
 
+@lru_cache(maxsize=4096)
 def origin(url: str) -> str | None:
     """Scheme, host and port in one normal form, or None when the URL has none that HTTP could reach."""
     try:
@@ -100,8 +103,8 @@ def as_path(value: str) -> str | None:
 
 
 def headers_along(headers: Headers, *, trusted: bool, with_body: bool) -> Headers:
-    """The headers of the first request that a later one takes along."""
+    """The headers of the first request that a later one takes along: no secret leaves home, not even under a safe name."""
     if not trusted:
-        return tuple((name, value) for name, value in headers if name.lower() in SAFE_HEADERS)
+        return tuple((name, value) for name, value in headers if name.lower() in SAFE_HEADERS and not secrets_in(value))
     left = frozenset() if with_body else BODY_HEADERS | ONCE_HEADERS
     return tuple((name, value) for name, value in headers if name.lower() not in left)

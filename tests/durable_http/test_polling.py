@@ -15,6 +15,7 @@ from dfnb.durable_http.dialects import DIALECTS
 from dfnb.durable_http.messages import Answer, Request
 from dfnb.durable_http.polling import MAX_REDIRECTS, AskAgain, Finished, PollState, Step, advance, begin, cancel_request
 from dfnb.durable_http.retry_after import SECOND, Pace
+from dfnb.durable_http.secrets import Secret
 from dfnb.durable_http.urls import SAFE_HEADERS, origin
 
 HOME = "https://a.example/jobs"
@@ -87,6 +88,13 @@ def test_a_location_that_must_not_be_followed_ends_the_call_with_its_answer(loca
     end = over(said(state, 202, {"Location": location}))
     assert (end.why, end.failed, end.answer.status) == ("refused", True, 202)
     assert "the server points" in end.note
+
+
+def test_a_secret_in_the_query_stays_a_reference_where_the_url_is_used_again() -> None:
+    marker = Secret.env("FUNCTION_KEY").marker
+    state = begin(Request("PUT", f"{HOME}?code={marker}"), "azure-arm", now=0)
+    state = again(said(state, 201, body={"properties": {"provisioningState": "Creating"}}))
+    assert state.request.url == f"{HOME}?code={marker}"
 
 
 def test_of_two_locations_the_first_counts() -> None:

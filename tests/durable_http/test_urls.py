@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfnb.durable_http import urls
+from dfnb.durable_http.secrets import Secret
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,12 @@ def test_a_poll_leaves_behind_what_belongs_to_the_first_request() -> None:
     assert urls.headers_along(headers, trusted=True, with_body=False) == (("Authorization", "t"), ("Accept", "a"))
     assert urls.headers_along(headers, trusted=True, with_body=True) == headers
     assert urls.headers_along(headers, trusted=False, with_body=True) == (("Accept", "a"),)
+
+
+def test_a_secret_does_not_leave_home_under_a_safe_name() -> None:
+    headers = (("Accept", "a"), ("User-Agent", Secret.env("AGENT_KEY").marker))
+    assert urls.headers_along(headers, trusted=True, with_body=False) == headers
+    assert urls.headers_along(headers, trusted=False, with_body=False) == (("Accept", "a"),)
 
 
 @given(st.text(max_size=60), st.sampled_from(["https://a.example/x?y=1", "http://b.example:8080"]))
