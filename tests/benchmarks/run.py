@@ -75,6 +75,20 @@ TABLE: dict[str, tuple[Line, ...]] = {
         Line("bytes_at_10000", "for each of 10,000", "bytes", ""),
         Line("empty_hub_bytes", "a hub with nothing to tell", "bytes", ""),
     ),
+    "W8": (
+        Line("s_orchestration", "10,000 signals to one entity by one orchestration, until all have run", "s", "<= 1 s"),
+        Line("s_client", "the same by one `signal_entities`", "s", "<= 1 s"),
+    ),
+    "W9": (
+        Line("s_orchestration", "10,000 signals over 1,000 entities by one orchestration", "s", "<= 1 s"),
+        Line("s_client", "the same by one `signal_entities`", "s", "<= 1 s"),
+    ),
+    "W10": (Line("s", "1,000 orchestrations, each two calls under the locks of two of 10 entities", "s", "<= 2 s"),),
+    "W11": (
+        Line("us_fresh", "an operation, of 10,000 to an entity that has done nothing before", "µs", ""),
+        Line("us_used", "the same, of one that has done 100,000", "µs", "the same"),
+        Line("us_reopened", "of that one, after the hub was opened again", "µs", "the same"),
+    ),
 }
 
 _HANGS_AFTER = 120.0
@@ -149,7 +163,7 @@ def _shown(value: float) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("workloads", nargs="*", metavar="W0..W7", help="which; all of them by default")
+    parser.add_argument("workloads", nargs="*", metavar="W0..W11", help="which; all of them by default")
     parser.add_argument("--repeat", type=int, default=3, help="fresh processes for each case; the figures are medians (3)")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the hubs are made; a real disk")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="run nothing; print FILE's JSON lines as the README's table")

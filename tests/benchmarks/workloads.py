@@ -35,12 +35,16 @@ WARM_UP = {
     "W5": "none, bytecode compiled",
     "W6": "20 orchestrations before the kill, none after",
     "W7": "20 orchestrations, not counted",
+    "W8": "20 signals",
+    "W9": "20 signals",
+    "W10": "20 orchestrations",
+    "W11": "100,000 signals, those that go before",
 }
 """What is run before the clock starts."""
 
 
 def define(registry: dfnb.Registry) -> None:
-    """The definitions all cases share: the trivial activity, a chain, a fan-out, and one that waits for an event."""
+    """The definitions all cases share: the trivial activity, a chain, a fan-out, one that waits; a counter and who asks it."""
     import dfnb
 
     @dfnb.activity(registry=registry)
@@ -58,6 +62,27 @@ def define(registry: dfnb.Registry) -> None:
     def fan_out(context: dfnb.DurableOrchestrationContext) -> Iterator[Any]:
         values = yield context.task_all([context.call_activity("add_one", n) for n in range(context.get_input())])
         return len(values)
+
+    @dfnb.entity(registry=registry)
+    def counter(context: dfnb.DurableEntityContext) -> None:
+        value = context.get_state(lambda: 0) + context.get_input()
+        context.set_state(value)
+        context.set_result(value)
+
+    @dfnb.orchestrator(registry=registry)
+    def sends(context: dfnb.DurableOrchestrationContext) -> Iterator[Any]:
+        signals, entities = context.get_input()
+        for n in range(signals):
+            context.signal_entity(dfnb.EntityId("counter", f"{n % entities}"), "add", 1)
+        return signals
+        yield
+
+    @dfnb.orchestrator(registry=registry)
+    def locks(context: dfnb.DurableOrchestrationContext) -> Iterator[Any]:
+        first, second = (dfnb.EntityId("counter", f"{key}") for key in context.get_input())
+        with (yield context.lock_entities([first, second])):
+            yield context.call_entity(first, "add", -1)
+            yield context.call_entity(second, "add", 1)
 
     @dfnb.orchestrator(registry=registry)
     def waits(context: dfnb.DurableOrchestrationContext) -> Iterator[Any]:
@@ -291,6 +316,112 @@ def w6_waiting(folder: Path) -> Figures:
     return {}
 
 
+# W8 to W11: entities
+
+SIGNALS = 10_000
+_EARLIER = 100_000
+
+
+def w8_orchestration(folder: Path) -> Figures:
+    return {"s_orchestration": _by_orchestration(folder, 1)}
+
+
+def w8_client(folder: Path) -> Figures:
+    return {"s_client": _by_client(folder, 1)}
+
+
+def w9_orchestration(folder: Path) -> Figures:
+    return {"s_orchestration": _by_orchestration(folder, 1_000)}
+
+
+def w9_client(folder: Path) -> Figures:
+    return {"s_client": _by_client(folder, 1_000)}
+
+
+def _by_orchestration(folder: Path, entities: int) -> float:
+    """One orchestration sends them all. The clock stops when all have run and that is on disk."""
+    with opened(folder) as app:
+        app.client.start("sends", [20, 20]).result()
+        before = _counted(app, _counters(entities))
+
+        def work() -> None:
+            app.client.start("sends", [SIGNALS, entities]).result()
+            _wait_until_counted(app, before, SIGNALS)
+
+        return seconds(work)
+
+
+def _by_client(folder: Path, entities: int) -> float:
+    """The same from a client, which waits for a single acknowledgement."""
+    with opened(folder) as app:
+        _signal(app, 20, *_counters(20))
+        before = _counted(app, _counters(entities))
+
+        def work() -> None:
+            _signal(app, SIGNALS, *before)
+            _wait_until_counted(app, before, SIGNALS)
+
+        return seconds(work)
+
+
+def _counters(number: int) -> list[str]:
+    return [f"@counter@{n}" for n in range(number)]
+
+
+def _signal(app: dfnb.DurableApp, count: int, *entities: str) -> None:
+    app.client.signal_entities([(entities[n % len(entities)], "add", 1) for n in range(count)])
+
+
+def _counted(app: dfnb.DurableApp, entities: list[str]) -> dict[str, int]:
+    return {entity: app.client.read_entity_state(entity).entity_state or 0 for entity in entities}
+
+
+def _wait_until_counted(app: dfnb.DurableApp, before: dict[str, int], signals: int) -> None:
+    """Until these counters have counted so many more, each its share, and that is on disk."""
+    share = signals // len(before)
+    for entity, count in before.items():
+        while (app.client.read_entity_state(entity).entity_state or 0) < count + share:
+            time.sleep(0.001)
+
+
+def w10_locked_calls(folder: Path) -> Figures:
+    """Every pair of ten counters, in both directions: who holds one waits for the other while others wait for both."""
+    pairs = [[n % 10, (n + 1 + n // 10 % 9) % 10] for n in range(MANY)]
+
+    def work(count: int) -> None:
+        runs = app.client.start_many("locks", pairs[:count])
+        _all_completed([app.client.when_ended(run.id) for run in runs])
+
+    with opened(folder) as app:
+        work(20)
+        took = seconds(lambda: work(MANY))
+        assert sum(status.state for status in app.client.entities("counter")) == 0
+    return {"s": took}
+
+
+def w11_earlier(folder: Path) -> Figures:
+    """Turn and turn about, so that what else the machine does is the same for both."""
+    with opened(folder) as app:
+        for _ in range(_EARLIER // SIGNALS):
+            _signal(app, SIGNALS, "@counter@used")
+        pairs = [(_per_operation(app, f"@counter@{n}"), _per_operation(app, "@counter@used")) for n in range(5)]
+    with opened(folder) as app:
+        reopened = _per_operation(app, "@counter@used")
+    fresh, used = (statistics.median(figures) for figures in zip(*pairs, strict=True))
+    return {"us_fresh": fresh, "us_used": used, "us_reopened": reopened}
+
+
+def _per_operation(app: dfnb.DurableApp, entity: str) -> float:
+    """Microseconds, over 10,000 operations."""
+    before = _counted(app, [entity])
+
+    def work() -> None:
+        _signal(app, SIGNALS, entity)
+        _wait_until_counted(app, before, SIGNALS)
+
+    return seconds(work) / SIGNALS * 1e6
+
+
 def w0_floor(folder: Path) -> Figures:
     """What DuckDB itself takes for one durable commit of two rows, as a step makes it: nothing durable can be faster here."""
     import duckdb
@@ -325,6 +456,12 @@ CASES: dict[str, Callable[[Path], Figures]] = {
     "w6_after_kill": w6_after_kill,
     "w6_one_by_one": w6_one_by_one,
     "w7_bytes": w7_bytes,
+    "w8_orchestration": w8_orchestration,
+    "w8_client": w8_client,
+    "w9_orchestration": w9_orchestration,
+    "w9_client": w9_client,
+    "w10_locked_calls": w10_locked_calls,
+    "w11_earlier": w11_earlier,
 }
 
 
