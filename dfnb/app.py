@@ -22,6 +22,7 @@ from dfnb.definitions import DEFAULT, Definition, Registry
 from dfnb.engine.activities import ActivityOutcome, ActivityRunner
 from dfnb.engine.batch import BatchEngine
 from dfnb.engine.clock import Clock, SystemClock
+from dfnb.engine.http import HttpCalls, HttpRunner, HttpSettings
 from dfnb.engine.worker import Worker
 from dfnb.errors import HubClosedError, HubError
 from dfnb.hub.client_side import Relation
@@ -58,7 +59,7 @@ class DurableApp:
     def __init__(
         self, path: str | os.PathLike[str] = "dfnb.duckdb", *, registry: Registry = DEFAULT, durability: str = "durable",
         max_concurrent_activities: int = 64, executor: Executor | None = None, strict: bool = False, clock: Clock | None = None,
-        sticky_instances: int = 4_096, batch_rows: int = 1_000,
+        sticky_instances: int = 4_096, batch_rows: int = 1_000, http: HttpSettings | None = None,
     ) -> None:
         self.path = ":memory:" if durability == "memory" or str(path) == ":memory:" else str(Path(path).resolve())
         self.registry = registry
@@ -68,8 +69,10 @@ class DurableApp:
         self._activities = ActivityRunner(
             registry, self._deliver, self._clock, max_concurrent=max_concurrent_activities, executor=executor, strict=strict
         )
+        self._http = HttpRunner(self._hub.deliver_call, self._clock, http if http is not None else HttpSettings())
         self._engine = BatchEngine(
-            self._hub, registry, self._clock, self._activities, limit=batch_rows, sticky=sticky_instances, strict=strict
+            self._hub, registry, self._clock, self._activities, HttpCalls(self._hub, self._http, self._clock),
+            limit=batch_rows, sticky=sticky_instances, strict=strict,
         )
         self._worker = Worker(self._hub, self._engine, self._clock)
         self._client = DurableOrchestrationClient(self._hub, registry, self._clock.now)
@@ -172,6 +175,7 @@ class DurableApp:
             self._hub.close(abandon=True)
         self._worker.stop()
         self._activities.close(timeout)
+        self._http.close(timeout)
         self._hub.close()
 
     def __enter__(self) -> DurableApp:

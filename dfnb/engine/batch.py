@@ -16,6 +16,7 @@ from dfnb.engine import capture
 from dfnb.engine.activities import ActivityCall, ActivityRunner
 from dfnb.engine.clock import Clock
 from dfnb.engine.entities import ASKS, EntityEngine
+from dfnb.engine.http import HttpCalls, HttpJob
 from dfnb.errors import NonDeterminismError, NotRegisteredError
 from dfnb.hub.protocol import StartRequest, WorkerSide
 from dfnb.hub.state import InstanceState, Message
@@ -27,6 +28,7 @@ from dfnb.records.history import (
     ExecutionSuspended,
     ExecutionTerminated,
     HistoryEvent,
+    HttpCallScheduled,
     OrchestratorStarted,
     ParentRef,
     Recorded,
@@ -51,7 +53,7 @@ class BatchEngine:
     """Runs turns for one hub. Everything but `definition_changed` is called from the engine's thread."""
 
     def __init__(
-        self, hub: WorkerSide, registry: Registry, clock: Clock, activities: ActivityRunner, *, limit: int = 1_000,
+        self, hub: WorkerSide, registry: Registry, clock: Clock, activities: ActivityRunner, http: HttpCalls, *, limit: int = 1_000,
         sticky: int = 4_096, strict: bool = False,
     ) -> None:
         self._hub = hub
@@ -61,6 +63,7 @@ class BatchEngine:
         self._limit = limit
         self._sticky_limit = max(1, sticky)
         self._strict = strict
+        self._http = http
         self._entities = EntityEngine(hub, registry, clock, limit=limit, strict=strict)
         self._sticky: OrderedDict[int, OrchestrationReplay] = OrderedDict()
         self._recheck: set[int] = set()
@@ -87,7 +90,10 @@ class BatchEngine:
         self._run(ready)
         entities = self._hub.take_ready_entities(room)
         self._entities.run(entities)
-        return bool(ready or entities)
+        moved = self._http.round()
+        for state in moved:
+            self._hub.finish_turn(state, state.waits)
+        return bool(ready or entities or moved)
 
     def dispatch_recovered(self) -> None:
         """Start again every activity that was asked for and has no result."""
@@ -98,6 +104,7 @@ class BatchEngine:
                 for state, task, entry in self._hub.open_activities()
             ]
         )
+        self._http.recover()
 
     def let_go(self) -> None:
         """Drop the code of all instances, when the engine stops; their clean-up code stays silent."""
@@ -125,10 +132,12 @@ class BatchEngine:
     def _commit(self) -> None:
         calls, self._calls = self._calls, []
         cancelled, self._cancelled = self._cancelled, []
-        self._hub.commit(functools.partial(self._release, calls, cancelled))
+        self._hub.commit(functools.partial(self._release, calls, cancelled, self._http.take()))
 
-    def _release(self, calls: list[ActivityCall], cancelled: list[tuple[int, int]]) -> None:
+    def _release(self, calls: list[ActivityCall], cancelled: list[tuple[int, int]], requests: list[HttpJob]) -> None:
         """The commit is on disk: effects leave."""
+        if requests:
+            self._http.release(requests)
         for key, generation in cancelled:
             self._activities.cancel(key, generation)
         if calls:
@@ -359,6 +368,8 @@ class BatchEngine:
                 )
             elif isinstance(event, SubOrchestrationInstanceCreated):
                 children.append(event)
+            elif isinstance(event, HttpCallScheduled):
+                self._http.ask(state, event.task, event.request)
             elif isinstance(event, ASKS):
                 self._entities.ask(state, event, at)
         if children:
@@ -404,6 +415,7 @@ class BatchEngine:
         self._forget(state.key)
         self._cancelled.append((state.key, state.generation))
         self._entities.release_locks(state, at)
+        self._http.ended(state)
         if end.status == "ContinuedAsNew":
             self._begin_again(state, end, version, decision.carried if decision is not None else (), at)
         elif state.parent is not None:

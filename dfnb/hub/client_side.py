@@ -18,7 +18,7 @@ from dfnb.errors import (
     InstanceNotFoundError,
 )
 from dfnb.hub import reader
-from dfnb.hub.entity_client import EntityClientSide
+from dfnb.hub.http_client import HttpClientSide
 from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
 from dfnb.hub.sql import query
 from dfnb.hub.state import Ack, InstanceState, Message
@@ -39,7 +39,7 @@ Relation = duckdb.DuckDBPyRelation
 """What `sql` returns, named for the rooms above, which do not know DuckDB."""
 
 
-class HubClientSide(EntityClientSide):
+class HubClientSide(HttpClientSide):
     """What clients ask of the hub."""
 
     # start and send

@@ -20,6 +20,11 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+_TABLES = (
+    "hub", "hub_key", "event", "event_kind", "instance", "log", "definition", "operation", "entity", "http_exchange", "http_body",
+)
+
+
 def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
     """Write all tables of the connection's database into a new hub file."""
     (source,) = connection.execute("SELECT current_database()").fetchall()[0]
@@ -30,7 +35,7 @@ def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
         connection.execute("USE compacted")
         connection.execute(schema())
         connection.execute("DELETE FROM event_kind")
-        for table in ("hub", "event", "instance", "log", "definition", "event_kind", "entity", "operation"):
+        for table in _TABLES:
             connection.execute(f'INSERT INTO compacted.{table} SELECT * FROM "{source}".main.{table} ORDER BY ALL')
         connection.execute("CHECKPOINT compacted")
     finally:

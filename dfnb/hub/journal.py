@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,37 +42,38 @@ _BACKLOG_ROWS = 8_000
 _CHECKPOINT_ROWS = 500
 
 
-class Batch:
-    """Rows that must be saved together, and what to do once they are."""
+TABLES = ("event", "operation", "http_exchange", "http_body", "log")
+"""What a commit may append to. The first column of the first three is the position."""
+_WITH_POSITIONS = TABLES[:3]
 
-    __slots__ = ("logs", "on_released", "on_saved", "operations", "rows")
+
+class Batch:
+    """Rows that must be saved together, by table, and what to do once they are."""
+
+    __slots__ = ("on_released", "on_saved", "tables")
 
     def __init__(
-        self, rows: list[Row], operations: list[Row], logs: list[Row], on_saved: Callable[[], None],
-        on_released: Callable[[], None],
+        self, tables: Mapping[str, list[Row]], on_saved: Callable[[], None], on_released: Callable[[], None]
     ) -> None:
-        self.rows = rows
-        self.operations = operations
-        self.logs = logs
+        self.tables = {table: rows for table, rows in tables.items() if rows}
         self.on_saved = on_saved
         self.on_released = on_released
 
     def __len__(self) -> int:
-        return len(self.rows) + len(self.operations)
+        return sum(map(len, self.tables.values()))
 
     @property
     def last_pos(self) -> int:
         """The position of its latest row, -1 if it has none."""
-        return max((rows[-1][0] for rows in (self.rows, self.operations) if rows), default=-1)
+        return max((self.tables[table][-1][0] for table in _WITH_POSITIONS if table in self.tables), default=-1)
 
 
 def _together(batches: Sequence[Batch]) -> Batch:
     """All rows that share a transaction."""
     if len(batches) == 1:
         return batches[0]
-    rows = [row for batch in batches for row in batch.rows]
-    operations = [row for batch in batches for row in batch.operations]
-    return Batch(rows, operations, [row for batch in batches for row in batch.logs], lambda: None, lambda: None)
+    tables = {table: [row for batch in batches for row in batch.tables.get(table, ())] for table in TABLES}
+    return Batch(tables, lambda: None, lambda: None)
 
 
 class Journal:
@@ -267,14 +268,13 @@ class Journal:
         return True
 
     def _write(self, rows: Batch) -> None:
-        parts = [(self._events, rows.rows), (self._operations, rows.operations), (self._logs, rows.logs)]
-        filled = [(appender, part) for appender, part in parts if part]
-        if len(filled) > 1:
+        alone = len(rows.tables) == 1
+        if not alone:
             self._database.execute("BEGIN")
-        for appender, part in filled:
-            appender.append_rows(part)
-            appender.flush()
-        if len(filled) > 1:
+        for table, part in rows.tables.items():
+            self._appenders[table].append_rows(part)
+            self._appenders[table].flush()
+        if not alone:
             self._database.execute("COMMIT")
 
     def _recover(self, rows: Batch) -> bool:
@@ -298,7 +298,7 @@ class Journal:
 
     def _clear(self) -> None:
         """Drop buffered rows and an open transaction, so that the next try starts clean."""
-        for undo in (self._events.clear, self._operations.clear, self._logs.clear, self._database.rollback):
+        for undo in (*(appender.clear for appender in self._appenders.values()), self._database.rollback):
             with contextlib.suppress(duckdb.Error):  # there may be nothing to undo, or the database is already invalid
                 undo()
 
@@ -362,9 +362,7 @@ class Journal:
         # inserts gain nothing from the optimizer, and a lone commit is a fifth faster without it; it is this connection's alone
         self._database.execute("PRAGMA disable_optimizer")
         self._database.execute("SET checkpoint_threshold = '64MB'")
-        self._events = self._database.appender("event")
-        self._operations = self._database.appender("operation")
-        self._logs = self._database.appender("log")
+        self._appenders = {table: self._database.appender(table) for table in TABLES}
         with self._wake:
             self._away = False
             self._wake.notify_all()
@@ -403,7 +401,7 @@ class Journal:
 
     def _disconnect(self, patience: float = 0.0) -> None:
         """Let the file go. Queries that clients run have `patience` seconds to end, then they are interrupted."""
-        for part in (self._events, self._operations, self._logs):
+        for part in self._appenders.values():
             with contextlib.suppress(duckdb.Error):  # an invalid database has nothing left to save
                 part.clear()
         deadline = time.monotonic() + patience

@@ -22,6 +22,7 @@ from dfnb.errors import (
 )
 from dfnb.hub.entity_reader import entity_row
 from dfnb.hub.entity_state import EntityState, OperationMessage
+from dfnb.hub.http_state import CallKey, CallStep, WaitingCall
 from dfnb.hub.ids import id_hash
 from dfnb.hub.journal import Journal, Row
 from dfnb.hub.protocol import Ended, StartRequest
@@ -56,6 +57,10 @@ class WorkingSet:
         self._ready_entities: deque[EntityState] = deque()
         self._unsaved_entities: dict[str, EntityState] = {}
         self._dirty_entities: dict[int, EntityRecord] = {}
+        self._calls: dict[CallKey, WaitingCall] = {}  # HTTP calls between two requests
+        self._due_calls: list[CallKey] = []
+        self._call_steps: list[CallStep] = []
+        self._known_bodies: set[str] | None = None  # the hashes in `http_body`, once they are needed
         self._chores: deque[Callable[[], None]] = deque()  # for the engine's thread, between two turns
         self._in_flight: set[Ack] = set()
         self._dirty: dict[int, InstanceRecord] = {}
@@ -240,6 +245,9 @@ class WorkingSet:
         state.record = record
         return state
 
+    def _push_timer(self, timer: tuple[int, int, int, int]) -> None:
+        heapq.heappush(self._timers, timer)
+
     def _readmit(self, state: InstanceState) -> None:
         self._states[state.key] = state
         self._forget_end(state.id)
@@ -356,6 +364,6 @@ def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[int]) -> None:
     connection.execute("BEGIN")
     for start in range(0, len(keys), 1000):
         part = list(keys[start : start + 1000])
-        for statement in ("delete_events", "delete_logs", "delete_instances"):
+        for statement in ("delete_events", "delete_logs", "delete_exchanges", "delete_instances"):
             connection.execute(query(statement).format(placeholders(len(part))), part)
     connection.execute("COMMIT")

@@ -9,15 +9,19 @@ import duckdb
 from dfnb.errors import HubFormatError
 from dfnb.hub.sql import query, schema
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 
 def _add_entities(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute(schema("entities", "views"))
+    connection.execute(schema("entities"))
 
 
-_STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: _add_entities}
+def _add_http(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(schema("http", "views"))
+
+
+_STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: _add_entities, 2: _add_http}
 """Schema version -> what turns a hub of that version into one of the next."""
 
 

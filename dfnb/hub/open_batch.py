@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dfnb.hub.entity_state import EntityState
+from dfnb.hub.http_state import CallKey, WaitingCall
 from dfnb.hub.journal import Row
 from dfnb.hub.state import Ack, InstanceState
 from dfnb.records.entity import EntityRecord
@@ -12,11 +13,16 @@ from dfnb.records.instance import InstanceRecord
 class OpenBatch:
     """Rows, and the states and clients they concern."""
 
-    __slots__ = ("acks", "entities", "entity_records", "logs", "operations", "records", "replaced", "rows", "states", "timers")
+    __slots__ = (
+        "acks", "bodies", "calls", "entities", "entity_records", "exchanges", "logs", "operations", "records", "replaced", "rows",
+        "states", "timers",
+    )
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.operations: list[Row] = []
+        self.exchanges: list[Row] = []
+        self.bodies: list[Row] = []
         self.logs: list[Row] = []
         self.states: dict[int, InstanceState] = {}
         self.records: dict[int, InstanceRecord] = {}
@@ -26,3 +32,12 @@ class OpenBatch:
         self.replaced: list[int] = []
         self.timers: list[tuple[int, int, int, int]] = []
         """(due, key, generation, task) of instances; of entities the key, and the operation's number for the task."""
+        self.calls: list[tuple[CallKey, WaitingCall]] = []
+        """HTTP calls that wait for the time of their next request."""
+
+    def tables(self) -> dict[str, list[Row]]:
+        """The rows by table."""
+        return {
+            "event": self.rows, "operation": self.operations, "http_exchange": self.exchanges, "http_body": self.bodies,
+            "log": self.logs,
+        }

@@ -33,10 +33,10 @@ WHERE i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled') AND (i.p
 
 -- name: open_tasks
 SELECT e.instance, e.task, arg_max(e.kind, e.pos) AS last, arg_max(e.name, e.pos), arg_max(e.data, e.pos), arg_max(e.happened_at, e.pos),
-    count(*) FILTER (e.kind IN (4, 7, 43)), any_value(e.name) FILTER (e.kind IN (4, 7, 43))
+    count(*) FILTER (e.kind IN (4, 7, 43, 50)), any_value(e.name) FILTER (e.kind IN (4, 7, 43, 50))
 FROM event e JOIN instance i ON i.key = e.instance AND i.generation = e.generation
 WHERE e.task IS NOT NULL AND e.turn >= 0 AND i.status NOT IN ('Completed', 'Failed', 'Terminated', 'Canceled')
-GROUP BY e.instance, e.task HAVING last IN (4, 7, 10, 43, 47, 48)
+GROUP BY e.instance, e.task HAVING last IN (4, 7, 10, 43, 47, 48, 50)
 
 -- name: open_pending
 WITH turns AS (
@@ -139,6 +139,46 @@ FROM operation WHERE entity = ? AND kind NOT IN (0, 7) GROUP BY number ORDER BY 
 
 -- name: empty_entities
 SELECT key FROM entity WHERE state IS NULL AND waiting = 0 AND lock IS NULL
+
+-- name: bodies
+SELECT hash, text, data FROM http_body WHERE hash IN (SELECT unnest(?))
+
+-- name: body_hashes
+SELECT hash FROM http_body
+
+-- name: latest_work
+SELECT instance, generation, task, arg_max(work, pos), arg_max(due_at, pos), max(attempt)
+FROM http_exchange WHERE instance IN (SELECT unnest(?)) GROUP BY instance, generation, task HAVING arg_max(coalesce(work, ''), pos) <> ''
+
+-- name: open_cancels
+SELECT x.instance, i.id, x.generation, x.task, arg_max(x.work, x.pos), max(x.attempt)
+FROM http_exchange x JOIN instance i ON i.key = x.instance
+WHERE (x.instance, x.generation, x.task) IN (SELECT (instance, generation, task) FROM http_exchange WHERE purpose = 'cancel' AND method = '')
+GROUP BY x.instance, i.id, x.generation, x.task HAVING arg_max(coalesce(x.work, ''), x.pos) <> ''
+
+-- name: exchanges_of
+SELECT generation, task, attempt, purpose, sent_at, took, method, url, request_headers, request_body, request_hash, status,
+    response_headers, response_body, response_hash, asked, due_at, note, error
+FROM http_exchange WHERE instance = ? AND method <> '' ORDER BY pos
+
+-- name: paused_hosts
+SELECT url, max(sent_at + took + asked) FROM http_exchange
+WHERE status IN (429, 503) AND asked IS NOT NULL AND sent_at > ? GROUP BY url
+
+-- name: hub_key
+SELECT value FROM hub_key WHERE name = ?
+
+-- name: save_hub_key
+INSERT INTO hub_key VALUES (?, ?)
+
+-- name: delete_exchanges
+DELETE FROM http_exchange WHERE instance IN ({})
+
+-- name: delete_unused_bodies
+DELETE FROM http_body WHERE hash NOT IN (
+    SELECT request_hash FROM http_exchange WHERE request_hash IS NOT NULL
+    UNION SELECT response_hash FROM http_exchange WHERE response_hash IS NOT NULL
+    UNION SELECT name FROM event WHERE kind IN (51, 52) AND name IS NOT NULL)
 
 -- name: delete_operations
 DELETE FROM operation WHERE entity IN ({})

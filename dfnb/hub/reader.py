@@ -10,6 +10,7 @@ import duckdb
 import msgspec
 
 from dfnb.errors import QueryError
+from dfnb.hub import bodies
 from dfnb.hub.protocol import InstanceQuery
 from dfnb.hub.recovery import record_of
 from dfnb.hub.sql import placeholders, query
@@ -75,7 +76,7 @@ def end_of(connection: duckdb.DuckDBPyConnection, record: InstanceRecord) -> Exe
 
 
 def history(connection: duckdb.DuckDBPyConnection, record: InstanceRecord, after: int) -> list[tuple[int, int, Recorded]]:
-    rows = connection.execute(query("history_of"), [record.key, after]).fetchall()
+    rows = bodies.fill_in(connection, connection.execute(query("history_of"), [record.key, after]).fetchall(), 3)
     return [
         (pos, generation, Recorded(turn, at, parse_event(*columns))) for generation, turn, at, *columns, pos in rows
     ]
@@ -113,4 +114,4 @@ def _reads(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
 def histories(connection: duckdb.DuckDBPyConnection, keys: Sequence[int], since: int) -> list[tuple[Any, ...]]:
     """The rows of these instances from position `since` on: key, generation, turn, time and the event's columns."""
     sql = query("histories").format(placeholders(len(keys)))
-    return connection.execute(sql, [*keys, since]).fetchall()
+    return bodies.fill_in(connection, connection.execute(sql, [*keys, since]).fetchall(), 4)

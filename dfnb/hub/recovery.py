@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import msgspec
 
+from dfnb.hub import bodies
 from dfnb.hub.entity_recovery import recover_entities
 from dfnb.hub.entity_state import EntityState
 from dfnb.hub.ids import id_hash
@@ -23,7 +24,7 @@ _decode_waits = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
 _REPEATED = [InstanceRecord.__struct_fields__.index(field) for field in ("name", "status", "code")]
 _ROWS_AT_ONCE = 5_000
-_OPEN_KINDS = {4: "activity", 7: "orchestration", 10: "timer", 43: "call", 47: "lock", 48: "locked"}
+_OPEN_KINDS = {4: "activity", 7: "orchestration", 10: "timer", 43: "call", 47: "lock", 48: "locked", 50: "http"}
 
 
 @dataclasses.dataclass(slots=True)
@@ -57,6 +58,7 @@ def fold(connection: duckdb.DuckDBPyConnection, keys: Iterable[int]) -> list[Ins
     for start in range(0, len(keys), 1000):
         part = keys[start : start + 1000]
         rows = connection.execute(query("events_of").format(placeholders(len(part))), part).fetchall()
+        rows = bodies.fill_in(connection, rows, 5)
         for key, pos, generation, turn, at, *columns in rows:
             _fold_row(states, key, pos, generation, turn, at, columns)
     return list(states.values())
@@ -96,7 +98,7 @@ def _unchanged(connection: duckdb.DuckDBPyConnection, changed: frozenset[int]) -
     for key, task, kind, name, data, at, tries, asked in _rows(connection, query("open_tasks")):
         if key in states:
             _reopen(states[key], task, kind, name, data, at, tries, asked)
-    for key, turn, kind, *columns in _rows(connection, query("open_pending")):
+    for key, turn, kind, *columns in bodies.fill_in(connection, list(_rows(connection, query("open_pending"))), 2):
         if key in states:
             states[key].turn = turn
             if kind is not None:

@@ -109,6 +109,43 @@ INSERT INTO event_kind VALUES
     (43, 'EntityOperationCalled'), (44, 'EntityOperationSignaled'), (45, 'EntityOperationCompleted'),
     (46, 'EntityOperationFailed'), (47, 'EntityLockRequested'), (48, 'EntityLockGranted'), (49, 'EntityUnlockSent');
 
+-- section: http
+-- What HTTP calls have sent and received, a row for each request, secrets redacted.
+CREATE TABLE http_exchange (
+    pos BIGINT NOT NULL,               -- the same counter as in `event`
+    instance INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    task INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    purpose VARCHAR NOT NULL,
+    sent_at BIGINT NOT NULL,
+    took BIGINT NOT NULL,
+    method VARCHAR NOT NULL,
+    url VARCHAR NOT NULL,
+    request_headers VARCHAR,
+    request_body VARCHAR,              -- a small body itself; a large one stands in `http_body`
+    request_hash VARCHAR,
+    request_bytes BIGINT NOT NULL,
+    status INTEGER,
+    response_headers VARCHAR,
+    response_body VARCHAR,
+    response_hash VARCHAR,
+    response_bytes BIGINT NOT NULL,
+    asked BIGINT,
+    due_at BIGINT,
+    note VARCHAR,
+    error VARCHAR,
+    work VARCHAR                       -- the state of the call after this exchange; none: it is over
+);
+
+-- Large bodies, each once. A body that is valid UTF-8 stands in `text`, any other in `data`.
+CREATE TABLE http_body (hash VARCHAR NOT NULL, text VARCHAR, data BLOB);
+
+-- What only this hub knows: the key that the references to secrets in it are signed with.
+CREATE TABLE hub_key (name VARCHAR NOT NULL, value BLOB NOT NULL);
+
+INSERT INTO event_kind VALUES (50, 'HttpCallScheduled'), (51, 'HttpCallCompleted'), (52, 'HttpCallFailed');
+
 -- section: views
 CREATE OR REPLACE VIEW instances AS
 SELECT
@@ -137,10 +174,11 @@ SELECT
     e.turn,
     k.event_type,
     e.task AS task_id,
-    e.name,
+    CASE WHEN e.kind NOT IN (51, 52) THEN e.name END AS name,
     CASE WHEN e.kind IN (43, 44) THEN regexp_extract(e.data, '^[^\r\n]*') END AS entity_id,
     CASE WHEN e.kind IN (0, 43, 44) THEN
         CASE WHEN instr(e.data, chr(10)) > 0 THEN substr(e.data, instr(e.data, chr(10)) + 1) END
+    WHEN e.kind IN (51, 52) THEN regexp_extract(e.data, '^[^\n]*')
     ELSE e.data END AS data,
     make_timestamp(e.happened_at) AS timestamp,
     to_microseconds(e.took) AS took
@@ -217,6 +255,36 @@ HAVING any_value(o.mode) <> 'unlock';
 CREATE OR REPLACE VIEW definitions AS
 SELECT kind, name, fingerprint AS code_hash, source, make_timestamp(first_seen_at) AS first_seen_time FROM definition;
 
+CREATE OR REPLACE VIEW http_exchanges AS
+SELECT
+    i.id AS instance_id,
+    x.generation,
+    x.task AS task_id,
+    x.attempt,
+    x.purpose,
+    make_timestamp(x.sent_at) AS timestamp,
+    to_microseconds(x.took) AS duration,
+    x.method,
+    x.url,
+    x.request_headers,
+    coalesce(x.request_body, q.text) AS request_body,
+    x.request_bytes,
+    x.status,
+    x.response_headers,
+    coalesce(x.response_body, r.text) AS response_body,
+    x.response_bytes,
+    to_microseconds(x.asked) AS asked_wait,
+    to_microseconds(x.due_at - x.sent_at - x.took) AS wait,
+    x.note,
+    x.error,
+    x.request_hash AS request_body_hash,
+    x.response_hash AS response_body_hash
+FROM http_exchange x
+JOIN instance i ON i.key = x.instance
+LEFT JOIN http_body q ON q.hash = x.request_hash
+LEFT JOIN http_body r ON r.hash = x.response_hash
+WHERE x.method <> '';
+
 COMMENT ON VIEW instances IS 'One row for each instance: what its status says. Times are UTC.';
 COMMENT ON COLUMN instances.instance_id IS 'The id of the instance';
 COMMENT ON COLUMN instances.name IS 'The name of its orchestrator';
@@ -266,6 +334,30 @@ COMMENT ON COLUMN logs.attempt IS 'The try of the activity that said it';
 COMMENT ON COLUMN logs.timestamp IS 'When it was said';
 COMMENT ON COLUMN logs.stream IS 'stdout, stderr, or the level of a logged line';
 COMMENT ON COLUMN logs.text IS 'The line';
+
+COMMENT ON VIEW http_exchanges IS 'One row for each request that an HTTP call has sent, polls included. Times are UTC, secrets are redacted.';
+COMMENT ON COLUMN http_exchanges.instance_id IS 'The id of the instance that made the call';
+COMMENT ON COLUMN http_exchanges.generation IS 'How often that instance had continued as new';
+COMMENT ON COLUMN http_exchanges.task_id IS 'The number of the call''s task in that generation';
+COMMENT ON COLUMN http_exchanges.attempt IS 'The place of the exchange in the call, from 1';
+COMMENT ON COLUMN http_exchanges.purpose IS 'first, start, poll, result, retry or cancel';
+COMMENT ON COLUMN http_exchanges.timestamp IS 'When the request was sent';
+COMMENT ON COLUMN http_exchanges.duration IS 'From sending to the end of the answer';
+COMMENT ON COLUMN http_exchanges.method IS 'GET, POST, ...';
+COMMENT ON COLUMN http_exchanges.url IS 'The URL';
+COMMENT ON COLUMN http_exchanges.request_headers IS 'Names and values as JSON, a list of pairs';
+COMMENT ON COLUMN http_exchanges.request_body IS 'The body that was sent; none if it is no text';
+COMMENT ON COLUMN http_exchanges.request_bytes IS 'Its size';
+COMMENT ON COLUMN http_exchanges.status IS 'The status code; none if no answer came';
+COMMENT ON COLUMN http_exchanges.response_headers IS 'Names and values as JSON, a list of pairs';
+COMMENT ON COLUMN http_exchanges.response_body IS 'The body that came; none if it is no text';
+COMMENT ON COLUMN http_exchanges.response_bytes IS 'Its size';
+COMMENT ON COLUMN http_exchanges.asked_wait IS 'How long the server wanted to be left alone';
+COMMENT ON COLUMN http_exchanges.wait IS 'How long until the next request was to be sent';
+COMMENT ON COLUMN http_exchanges.note IS 'What was odd';
+COMMENT ON COLUMN http_exchanges.error IS 'Why no answer came';
+COMMENT ON COLUMN http_exchanges.request_body_hash IS 'The hash of a large body that was sent: see the table http_body';
+COMMENT ON COLUMN http_exchanges.response_body_hash IS 'The hash of a large body that came: see the table http_body';
 
 COMMENT ON VIEW entities IS 'One row for each entity: its latest state. Times are UTC.';
 COMMENT ON COLUMN entities.entity_id IS 'The entity as text: @name@key';

@@ -22,6 +22,9 @@ from dfnb.records.history import (
     ExecutionStarted,
     ExecutionSuspended,
     HistoryEvent,
+    HttpCallCompleted,
+    HttpCallFailed,
+    HttpCallScheduled,
     ParentRef,
     SubOrchestrationInstanceCompleted,
     SubOrchestrationInstanceCreated,
@@ -33,6 +36,7 @@ from dfnb.records.history import (
     TimerCreated,
     TimerFired,
 )
+from dfnb.records.http import Exchange
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
 
@@ -73,6 +77,7 @@ class Message(msgspec.Struct, eq=False, gc=False):
     """Made within a batch: it must be saved with the batch that made it."""
     ack: Ack | None = None
     logs: tuple[LogLine, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
 
 
 class OpenTask(msgspec.Struct, frozen=True, gc=False):
@@ -142,12 +147,12 @@ class InstanceState:
 
     @property
     def has_open_activities(self) -> bool:
-        return any(entry.kind == "activity" for entry in (self.open or {}).values())
+        return any(entry.kind in ("activity", "http") for entry in (self.open or {}).values())
 
     def tasks_to_rewind(self) -> tuple[int, ...]:
         """What failed, and the activities given up at the end: nobody would answer for those."""
         failed = self.result.failed_tasks if self.result is not None else ()
-        given_up = [task for task, entry in (self.open or {}).items() if entry.kind == "activity"]
+        given_up = [task for task, entry in (self.open or {}).items() if entry.kind in ("activity", "http")]
         return tuple(sorted({*failed, *given_up}))
 
     def apply(self, event: HistoryEvent, pos: int, turn: int, at: int) -> None:
@@ -242,6 +247,9 @@ class InstanceState:
     def _called(self, event: EntityOperationCalled, pos: int, at: int) -> None:
         self._asked("call", event.task, event.name, event.entity, at)
 
+    def _http_called(self, event: HttpCallScheduled, pos: int, at: int) -> None:
+        self._asked("http", event.task, event.name, event.request, at)
+
     def _lock_requested(self, event: EntityLockRequested, pos: int, at: int) -> None:
         self._asked("lock", event.task, "", event.columns()[4], at)
 
@@ -298,6 +306,9 @@ _FOLD: dict[type[HistoryEvent], Callable[[InstanceState, Any, int, int], None]] 
     EntityLockRequested: InstanceState._lock_requested,
     EntityLockGranted: InstanceState._lock_granted,
     EntityUnlockSent: InstanceState._answered,
+    HttpCallScheduled: InstanceState._http_called,
+    HttpCallCompleted: InstanceState._answered,
+    HttpCallFailed: InstanceState._answered,
     TimerCanceled: InstanceState._answered,
     CustomStatusSet: InstanceState._status_set,
     ExecutionSuspended: InstanceState._suspended,

@@ -16,7 +16,7 @@ from dfnb.errors import (
     InstanceExistsError,
 )
 from dfnb.hub import reader
-from dfnb.hub.entity_worker import EntityWorkerSide
+from dfnb.hub.http_worker import HttpWorkerSide
 from dfnb.hub.journal import Batch
 from dfnb.hub.open_batch import OpenBatch
 from dfnb.hub.protocol import Ended, StartRequest
@@ -29,6 +29,8 @@ from dfnb.records.history import (
     ExecutionRewound,
     ExecutionStarted,
     HistoryEvent,
+    HttpCallCompleted,
+    HttpCallFailed,
     Recorded,
     TimerCreated,
     TimerFired,
@@ -37,12 +39,13 @@ from dfnb.records.history import (
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
 
+_LARGE = (HttpCallCompleted.kind, HttpCallFailed.kind)
 _SAID_ONCE = (EventRaised, EntityOperationCompleted, EntityOperationFailed)
 _RECENT = 10_000
 _RECENT_RESULT = 4_096
 
 
-class HubWorkerSide(EntityWorkerSide):
+class HubWorkerSide(HttpWorkerSide):
     """What the engine asks of the hub."""
 
     def __init__(self, path: str, *, durability: str = "durable", now: Callable[[], int]) -> None:
@@ -54,7 +57,7 @@ class HubWorkerSide(EntityWorkerSide):
     def has_ready(self, now: int) -> bool:
         if self._journal.problem is not None:
             return False
-        if self._ready or self._ready_entities or self._chores:
+        if self._ready or self._ready_entities or self._call_steps or self._due_calls or self._chores:
             return True
         return bool(self._timers and self._timers[0][0] <= now)
 
@@ -92,7 +95,11 @@ class HubWorkerSide(EntityWorkerSide):
                 self.wake(state)
                 continue
             entry = state.take_open(task)
-            if entry is not None and entry.due == due:
+            if entry is not None and entry.kind == "http":
+                waiting = self._calls.get((key, generation, task))
+                if waiting is not None and waiting.due_at == due:
+                    self._due_calls.append((key, generation, task))
+            elif entry is not None and entry.due == due:
                 self._put(state, Message(TimerFired(task), now, generation))
 
     def open_activities(self) -> list[tuple[InstanceState, int, OpenTask]]:
@@ -208,6 +215,8 @@ class HubWorkerSide(EntityWorkerSide):
             self._next_pos += 1
             state.apply(event, pos, turn, at)
             kind, task, took, name, data = event.columns()
+            if kind in _LARGE:
+                name, data = self._name_and_data(event, name, data)
             rows.append((pos, state.key, state.generation, turn, kind, task, took, at, name, data))
             if isinstance(event, TimerCreated):
                 self._batch.timers.append((event.fire_at, state.key, state.generation, event.task))
@@ -222,6 +231,8 @@ class HubWorkerSide(EntityWorkerSide):
         """
         for message in messages:
             kind, task, took, name, data = message.event.columns()
+            name, data = self._name_and_data(message.event, name, data)
+            self.record_exchanges(state, message.exchanges)
             generation = state.generation if message.generation is None else message.generation
             turn = 0 if isinstance(message.event, _SAID_ONCE) and generation == state.generation else -1
             self._batch.rows.append((self._next_pos, state.key, generation, turn, kind, task, took, message.at, name, data))
@@ -248,6 +259,8 @@ class HubWorkerSide(EntityWorkerSide):
         for message in messages:
             if message.logs:
                 self.write_logs(state, message.logs)
+            if message.exchanges:
+                self.record_exchanges(state, message.exchanges)
 
     def _count_acks(self, messages: Sequence[Message]) -> None:
         self._batch.acks += [message.ack for message in messages if message.ack is not None]
@@ -269,7 +282,7 @@ class HubWorkerSide(EntityWorkerSide):
         made, self._batch = self._batch, OpenBatch()
         last = self._next_pos - 1
         self._journal.submit(
-            Batch(made.rows, made.operations, made.logs, lambda: self._saved(made, last), lambda: self._released(made, after))
+            Batch(made.tables(), lambda: self._saved(made, last), lambda: self._released(made, after))
         )
 
     def _save_unsaved(self) -> None:
@@ -299,6 +312,7 @@ class HubWorkerSide(EntityWorkerSide):
         """The batch counts (on disk, or at the relaxed level handed over): clients see it and its effects leave."""
         ended: list[InstanceState] = []
         with self.changed:
+            self._calls.update(made.calls)
             for timer in made.timers:
                 heapq.heappush(self._timers, timer)
             for key, record in made.records.items():

@@ -7,6 +7,7 @@ of the original's wire format where it has the kind; those from 40 on are ours a
 
 from __future__ import annotations
 
+import base64
 from typing import ClassVar, NamedTuple
 
 import msgspec
@@ -462,6 +463,10 @@ class HttpCallCompleted(HistoryEvent, frozen=True):
         """Everything but the content."""
         return AnswerHead(self.status, self.headers, self.charset, self.url, self.failed, self.note)
 
+    def split_content(self) -> tuple[str, bytes]:
+        """The event's data without the content, and the content as it came: `join_content` puts them together again."""
+        return _encode(self.answer()).decode(), _content_bytes(self.charset, self.content)
+
     @classmethod
     def parse(cls, task: int, took: int | None, name: str, data: str | None) -> HttpCallCompleted:
         head, content = _without_header(data)
@@ -485,6 +490,14 @@ class HttpCallFailed(HistoryEvent, frozen=True):
             return (52, self.task, None, None, failure)
         return (52, self.task, None, None, f"{failure}\n{_answer_text(self.last.answer(), self.last.content)}")
 
+    def split_content(self) -> tuple[str, bytes]:
+        """The same for the latest answer; no content if there was none."""
+        failure = _encode(self.failure).decode()
+        if self.last is None:
+            return failure, b""
+        head, content = self.last.split_content()
+        return f"{failure}\n{head}", content
+
     @classmethod
     def parse(cls, task: int, took: int | None, name: str, data: str | None) -> HttpCallFailed:
         failure, last = _without_header(data)
@@ -501,6 +514,17 @@ class AnswerHead(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str = ""
     failed: bool = False
     note: str = ""
+
+
+def _content_bytes(charset: str | None, content: str) -> bytes:
+    return content.encode(charset) if charset is not None else base64.b64decode(content)
+
+
+def join_content(data: str, body: bytes) -> str:
+    """The whole data of an event whose content was kept apart."""
+    head = _decode_answer(data.rpartition("\n")[2])
+    content = body.decode(head.charset) if head.charset is not None else base64.b64encode(body).decode()
+    return _with_header(data, content)
 
 
 def _answer_text(head: AnswerHead, content: str) -> str:

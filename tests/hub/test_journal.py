@@ -61,7 +61,8 @@ def test_rows_of_any_batches_arrive_in_order_and_each_batch_is_released_once(
             rows = [row(pos) for pos in range(at, at + count)]
             logs = [log(number)] if with_logs else []
             at += count
-            journal.submit(Batch(rows, [], logs, lambda n=number: saved.append(n), lambda n=number: released.append(n)))  # type: ignore[misc]
+            tables = {"event": rows, "log": logs}
+            journal.submit(Batch(tables, lambda n=number: saved.append(n), lambda n=number: released.append(n)))  # type: ignore[misc]
         assert journal.drain()
         journal.run(lambda connection: None).result(5)
         assert positions(journal) == list(range(at))
@@ -77,7 +78,7 @@ def test_a_durable_batch_is_released_only_when_others_can_read_it(journal: Journ
     for pos in range(20):
         journal.submit(
             Batch(
-                [row(pos)], [], [], lambda: None,
+                {"event": [row(pos)]}, lambda: None,
                 lambda: seen.extend(reader.execute("SELECT count(*) FROM event").fetchone() or ()),
             )
         )
@@ -91,7 +92,7 @@ def test_a_durable_batch_is_released_only_when_others_can_read_it(journal: Journ
 def test_a_relaxed_batch_is_released_at_once_and_on_disk_soon(tmp_path: Path) -> None:
     journal = make_journal(tmp_path / "hub.duckdb", "relaxed")
     released: list[str] = []
-    journal.submit(Batch([row(0)], [], [], lambda: None, lambda: released.append(threading.current_thread().name)))
+    journal.submit(Batch({"event": [row(0)]}, lambda: None, lambda: released.append(threading.current_thread().name)))
     assert released == [threading.current_thread().name]
     assert journal.drain()
     assert positions(journal) == [0]
@@ -105,7 +106,7 @@ def test_batches_from_many_threads_share_commits_and_all_are_there(journal: Jour
     def submit() -> None:
         for _ in range(25):
             with lock:
-                journal.submit(Batch([row(next(count))], [], [], lambda: None, lambda: None))
+                journal.submit(Batch({"event": [row(next(count))]}, lambda: None, lambda: None))
 
     threads = [threading.Thread(target=submit) for _ in range(8)]
     for thread in threads:
@@ -117,7 +118,7 @@ def test_batches_from_many_threads_share_commits_and_all_are_there(journal: Jour
 
 
 def test_a_job_runs_after_the_batches_before_it(journal: Journal) -> None:
-    journal.submit(Batch([row(pos) for pos in range(9_000)], [], [], lambda: None, lambda: None))
+    journal.submit(Batch({"event": [row(pos) for pos in range(9_000)]}, lambda: None, lambda: None))
     count = journal.run(lambda connection: connection.execute("SELECT count(*) FROM event").fetchone())
     assert count.result(10) == (9_000,)
 
@@ -141,7 +142,7 @@ def test_a_watcher_may_use_the_journal_from_its_own_thread(journal: Journal) -> 
         found.append(journal.run(lambda connection: connection.execute("SELECT count(*) FROM event").fetchone()).result(0))
         found.append(journal.drain())
 
-    journal.submit(Batch([row(0)], [], [], lambda: None, watch))
+    journal.submit(Batch({"event": [row(0)]}, lambda: None, watch))
     journal.run(lambda connection: None).result(5)
     assert found == [(1,), True]
 
@@ -165,7 +166,7 @@ def test_the_cursor_of_a_thread_that_ended_is_let_go(journal: Journal) -> None:
 
 def test_what_was_handed_over_before_close_is_on_disk_after_it(tmp_path: Path) -> None:
     journal = make_journal(tmp_path / "hub.duckdb", "relaxed")
-    journal.submit(Batch([row(pos) for pos in range(5_000)], [], [], lambda: None, lambda: None))
+    journal.submit(Batch({"event": [row(pos) for pos in range(5_000)]}, lambda: None, lambda: None))
     journal.close()
     with duckdb.connect(str(tmp_path / "hub.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM event").fetchone() == (5_000,)
@@ -182,7 +183,7 @@ def test_a_closed_journal_says_so(tmp_path: Path, use: Callable[[Journal], objec
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this platform has no file modes")
 def test_file_and_log_are_for_their_owner_only(tmp_path: Path, journal: Journal) -> None:
-    journal.submit(Batch([row(0)], [], [], lambda: None, lambda: None))
+    journal.submit(Batch({"event": [row(0)]}, lambda: None, lambda: None))
     assert journal.drain()
     journal.run(lambda connection: None).result(5)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
@@ -197,13 +198,13 @@ def test_file_and_log_are_for_their_owner_only(tmp_path: Path, journal: Journal)
 def test_compaction_shrinks_the_file_and_loses_nothing(tmp_path: Path, journal: Journal) -> None:
     dice = random.Random(1)
     rows = [row(pos, dice.randbytes(2_000).hex()) for pos in range(4_000)]
-    journal.submit(Batch(rows, [], [log(1)], lambda: None, lambda: None))
+    journal.submit(Batch({"event": rows, "log": [log(1)]}, lambda: None, lambda: None))
     journal.run(lambda connection: connection.execute("CHECKPOINT")).result(10)
     journal.run(lambda connection: connection.execute("DELETE FROM event WHERE pos % 100 <> 0")).result(10)
     before, after = journal.run(journal.rewrite).result(20)
     assert after < before / 2
     assert (tmp_path / "hub.duckdb").stat().st_size == after
-    journal.submit(Batch([row(4_000)], [], [], lambda: None, lambda: None))
+    journal.submit(Batch({"event": [row(4_000)]}, lambda: None, lambda: None))
     assert journal.drain()
     assert positions(journal) == [*range(0, 4_000, 100), 4_000]
     journal.close()
@@ -219,7 +220,7 @@ def test_compaction_waits_for_a_query_and_writes_to_the_new_file_afterwards(
 ) -> None:
     """While a query runs the old file stays open; the new one must not take its place under it."""
     monkeypatch.setattr("dfnb.hub.journal._PATIENCE_SECONDS", 0.05)
-    journal.submit(Batch([row(0)], [], [], lambda: None, lambda: None))
+    journal.submit(Batch({"event": [row(0)]}, lambda: None, lambda: None))
     reader = journal.cursor()
     begun = threading.Event()
     ended: list[type] = []
@@ -237,7 +238,7 @@ def test_compaction_waits_for_a_query_and_writes_to_the_new_file_afterwards(
     journal.run(journal.rewrite).result(20)
     thread.join()
     assert ended[0] in (duckdb.InterruptException, duckdb.ConnectionException)
-    journal.submit(Batch([row(1)], [], [], lambda: None, lambda: None))
+    journal.submit(Batch({"event": [row(1)]}, lambda: None, lambda: None))
     assert journal.drain()
     journal.close()
     with duckdb.connect(str(tmp_path / "hub.duckdb"), read_only=True) as connection:

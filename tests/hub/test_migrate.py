@@ -114,7 +114,8 @@ def killed_hub(path: Path) -> None:
         "import os, sys; from dfnb.hub.hub import TaskHub; from dfnb.hub.journal import Batch\n"
         "hub = TaskHub(sys.argv[1], now=lambda: 1)\n"
         "for n in range(50):\n"
-        "    hub._journal.submit(Batch([(n, 1, 0, 1, 12, None, None, n, None, 'x' * 1000)], [], [], lambda: None, lambda: None))\n"
+        "    rows = [(n, 1, 0, 1, 12, None, None, n, None, 'x' * 1000)]\n"
+        "    hub._journal.submit(Batch({'event': rows}, lambda: None, lambda: None))\n"
         "    hub._journal.drain()\n"
         "os._exit(0)"
     )

@@ -28,7 +28,7 @@ from dfnb.records.log import LogLine
 
 FAILURE = FailureDetails("builtins.ValueError", "bad", "Traceback")
 BEGIN = 1_700_000_000
-VIEWS = ("entities", "entity_operations", "instances", "history", "activities", "logs", "definitions")
+VIEWS = ("entities", "entity_operations", "http_exchanges", "instances", "history", "activities", "logs", "definitions")
 
 
 class Scribe:

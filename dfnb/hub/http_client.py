@@ -1,0 +1,67 @@
+"""The client side of the hub for HTTP calls: what was sent and received, and the key that references to secrets are signed with."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+import duckdb
+
+from dfnb.hub import bodies
+from dfnb.hub.entity_client import EntityClientSide
+from dfnb.hub.sql import query
+from dfnb.records.http import Exchange, Pairs
+from dfnb.records.instance import InstanceRecord
+
+_KEY = "secrets"
+
+
+class HttpClientSide(EntityClientSide):
+    """What clients ask of the hub about HTTP calls."""
+
+    def exchanges(self, record: InstanceRecord) -> list[Exchange]:
+        """All requests of an instance's HTTP calls with their answers, in the order in which they were written down."""
+        return self._read(lambda cursor: _exchanges(cursor, record))
+
+    def hub_key(self) -> bytes:
+        """A random key of this hub alone, made when it is first asked for."""
+        return self._journal.run(_key).result()
+
+
+def _exchanges(connection: duckdb.DuckDBPyConnection, record: InstanceRecord) -> list[Exchange]:
+    rows = connection.execute(query("exchanges_of"), [record.key]).fetchall()
+    found = bodies.load(connection, [hash for row in rows for hash in (row[10], row[14]) if hash is not None])
+    return [_exchange(found, *row) for row in rows]
+
+
+def _exchange(
+    found: dict[str, bytes], generation: int, task: int, attempt: int, purpose: str, sent_at: int, took: int, method: str,
+    url: str, request_headers: str | None, request_body: str | None, request_hash: str | None, status: int | None,
+    response_headers: str | None, response_body: str | None, response_hash: str | None, asked: int | None,
+    due_at: int | None, note: str | None, error: str | None,
+) -> Exchange:
+    return Exchange(
+        generation, task, attempt, purpose, sent_at, took, method, url, _pairs(request_headers),
+        _body(found, request_body, request_hash), status, _pairs(response_headers),
+        _body(found, response_body, response_hash), asked, due_at, note, error,
+    )
+
+
+def _pairs(text: str | None) -> Pairs:
+    return tuple((name, value) for name, value in json.loads(text)) if text else ()
+
+
+def _body(found: dict[str, bytes], text: str | None, hash: str | None) -> bytes:
+    if hash is not None:
+        return found.get(hash, b"")
+    return text.encode() if text is not None else b""
+
+
+def _key(connection: duckdb.DuckDBPyConnection) -> bytes:
+    row: tuple[Any, ...] | None = connection.execute(query("hub_key"), [_KEY]).fetchone()
+    if row is not None:
+        return bytes(row[0])
+    key = secrets.token_bytes(32)
+    connection.execute(query("save_hub_key"), [_KEY, key])
+    return key

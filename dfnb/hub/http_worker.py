@@ -1,0 +1,149 @@
+"""The worker side of the hub for HTTP calls: their exchanges, and which of them wait for the time of their next request.
+
+Called from the engine's thread unless a method says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from dfnb.hub import bodies
+from dfnb.hub.entity_worker import EntityWorkerSide
+from dfnb.hub.http_state import CallKey, CallStep, WaitingCall
+from dfnb.hub.sql import query
+from dfnb.hub.state import InstanceState, Message, OpenTask
+from dfnb.records.history import HistoryEvent, HttpCallCompleted, HttpCallFailed
+from dfnb.records.http import Exchange, Pairs
+
+
+class HttpWorkerSide(EntityWorkerSide):
+    """What the engine asks of the hub about HTTP calls."""
+
+    def deliver_call(self, step: CallStep) -> None:
+        """What came of a request. From any thread."""
+        key, generation, _ = step.call
+        with self.changed:
+            state = self._states.get(key)
+            if state is None:
+                return  # purged meanwhile
+            if step.event is not None:
+                self._put(state, Message(step.event, step.at, generation, step.attempt, exchanges=step.exchanges))
+            else:
+                self._call_steps.append(step)
+            self.changed.notify_all()
+
+    def take_call_steps(self) -> list[tuple[InstanceState, CallStep]]:
+        """What came of requests whose calls are not over: written down by this, and waiting for their time after the commit."""
+        with self.changed:
+            steps, self._call_steps = self._call_steps, []
+            known = [(self._states.get(step.call[0]), step) for step in steps]
+        taken = [(state, step) for state, step in known if state is not None]
+        for state, step in taken:
+            self.record_exchanges(state, step.exchanges)
+            if step.waiting is not None and _is_wanted(state, step.call):
+                self._batch.calls.append((step.call, step.waiting))
+                self._batch.timers.append((step.waiting.due_at, *step.call))
+        return taken
+
+    def take_due_calls(self) -> list[tuple[InstanceState, CallKey, WaitingCall]]:
+        """Calls whose next request is to be sent now."""
+        with self.changed:
+            due, self._due_calls = self._due_calls, []
+            found = [(self._states.get(call[0]), call, self._calls.pop(call, None)) for call in due]
+        return [(state, call, waiting) for state, call, waiting in found if state is not None and waiting is not None]
+
+    def drop_call(self, call: CallKey) -> WaitingCall | None:
+        """Have a call not be sent any more; what it was waiting with, if it was waiting."""
+        with self.changed:
+            return self._calls.pop(call, None)
+
+    def close_call(self, state: InstanceState, task: int) -> None:
+        """An ended instance does not wait for this call any more."""
+        self._stop_expecting(state, task)
+
+    def _stop_expecting(self, state: InstanceState, task: int) -> None:
+        raise TypeError("the worker side of instances knows how")
+
+    def open_calls(self) -> list[tuple[InstanceState, int, OpenTask, WaitingCall | None]]:
+        """Calls that were asked for and are not over, and where they stood: after a restart they go on from there."""
+        found = [
+            (state, task, entry)
+            for state in self._states.values()
+            for task, entry in (state.open or {}).items()
+            if entry.kind == "http"
+        ]
+        if not found:
+            return []
+        keys = sorted({state.key for state, _, _ in found})
+        rows = self._read(lambda cursor: cursor.execute(query("latest_work"), [keys]).fetchall())
+        latest = {tuple(row[:3]): WaitingCall(row[3], row[4] or 0, row[5]) for row in rows}
+        return [(state, task, entry, latest.get((state.key, state.generation, task))) for state, task, entry in found]
+
+    def open_cancels(self) -> list[tuple[str, CallKey, WaitingCall]]:
+        """Cancel requests that were decided on and have not been answered: instance id, call, the request."""
+        rows = self._read(lambda cursor: cursor.execute(query("open_cancels")).fetchall())
+        return [(id, (key, generation, task), WaitingCall(work, 0, attempt)) for key, id, generation, task, work, attempt in rows]
+
+    def arm_call(self, call: CallKey, waiting: WaitingCall) -> None:
+        """Have a call wait for its time, without writing anything."""
+        with self.changed:
+            self._wait_for_time(call, waiting)
+
+    def paused_hosts(self, since: int) -> list[tuple[str, int]]:
+        """URLs whose servers have asked to be left alone, and until when."""
+        return [(url, until) for url, until in self._read(lambda c: c.execute(query("paused_hosts"), [since]).fetchall())]
+
+    # within the present batch
+
+    def record_exchanges(self, state: InstanceState, exchanges: Sequence[Exchange]) -> None:
+        """Add exchanges to the present batch."""
+        for exchange in exchanges:
+            pos = self._next_pos
+            self._next_pos += 1
+            self._batch.exchanges.append((
+                pos, state.key, exchange.generation, exchange.task, exchange.attempt, exchange.purpose, exchange.sent_at,
+                exchange.took, exchange.method, exchange.url, _pairs(exchange.request_headers),
+                *self._placed(exchange.request_body), len(exchange.request_body), exchange.status,
+                _pairs(exchange.response_headers), *self._placed(exchange.response_body), len(exchange.response_body),
+                exchange.asked, exchange.due_at, exchange.note or None, exchange.error, exchange.work,
+            ))  # fmt: skip
+
+    def _placed(self, body: bytes) -> tuple[str | None, str | None]:
+        """A body for its row: itself if it is small, otherwise the hash under which it is kept."""
+        if not body:
+            return None, None
+        text = bodies.as_text(body) if len(body) <= bodies.INLINE else None
+        return (text, None) if text is not None else (None, self._kept(body))
+
+    def _kept(self, body: bytes) -> str:
+        if self._known_bodies is None:
+            rows = self._read(lambda cursor: cursor.execute(query("body_hashes")).fetchall())
+            self._known_bodies = {hash for (hash,) in rows}
+        hash = bodies.hash_of(body)
+        if hash not in self._known_bodies:
+            self._known_bodies.add(hash)
+            self._batch.bodies.append(bodies.body_row(hash, body))
+        return hash
+
+    def _name_and_data(self, event: HistoryEvent, name: str | None, data: str | None) -> tuple[str | None, str | None]:
+        """What an event's row has; a large answer refers to its body."""
+        if isinstance(event, HttpCallFailed | HttpCallCompleted):
+            head, body = event.split_content()
+            if len(body) > bodies.INLINE:
+                return self._kept(body), head
+        return name, data
+
+    # after a commit
+
+    def _wait_for_time(self, call: CallKey, waiting: WaitingCall) -> None:
+        self._calls[call] = waiting
+        self._push_timer((waiting.due_at, *call))
+
+
+def _is_wanted(state: InstanceState, call: CallKey) -> bool:
+    return not state.is_terminal and state.generation == call[1] and state.take_open(call[2]) is not None
+
+
+def _pairs(pairs: Pairs) -> str | None:
+    return json.dumps(pairs, ensure_ascii=False) if pairs else None
