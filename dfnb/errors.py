@@ -5,6 +5,11 @@
     ├── PayloadError                a value that cannot be written as JSON, or text that does not fit its type
     ├── TaskError
     │   ├── TaskFailedError         raised inside an orchestrator: the awaited task failed
+    │   │   └── HttpCallError           an HTTP call could not be brought to an end; keeps the last answer, if any
+    │   │       ├── HttpTimeoutError        `timeout` or `deadline` ran out (also a TimeoutError)
+    │   │       ├── HttpConnectionError     the server could not be reached (also a ConnectionError)
+    │   │       ├── HttpRetriesExhaustedError  every try allowed was made, and the last one failed too
+    │   │       └── HttpRefusedError        the next request would go where none may go: not sent
     │   ├── TaskCancelledError      the result of a cancelled task was read
     │   └── LockingRulesViolationError  what a critical section does not allow was asked (also a RuntimeError)
     ├── NonDeterminismError         the code no longer asks for what its history remembers
@@ -41,6 +46,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dfnb.records.failure import FailureDetails
+    from dfnb.records.http import DurableHttpResponse
 
 
 class DfnbError(Exception):
@@ -134,6 +140,40 @@ class TaskFailedError(TaskError):
 
     def __str__(self) -> str:
         return f"{self.subject} failed: {self.details.summary}"
+
+
+class HttpCallError(TaskFailedError):
+    """An HTTP call could not be brought to an end. An answer with an error status is no failure: it is the call's value.
+
+    ``details`` tells what happened, ``response`` is the last answer there was, or None. The text starts with method and URL:
+    ``HTTP call 'POST https://host/path' failed: ``.
+    """
+
+    def __init__(
+        self, subject: str, details: FailureDetails, task_id: int, response: DurableHttpResponse | None = None
+    ) -> None:
+        # not super(): OSError, of which two subclasses are too, would take the facts for an error number and a file name
+        Exception.__init__(self, subject, details, task_id, response)
+        self.subject = subject
+        self.details = details
+        self.task_id = task_id
+        self.response = response
+
+
+class HttpTimeoutError(HttpCallError, TimeoutError):
+    """An exchange took longer than `timeout`, or the whole call longer than `deadline`."""
+
+
+class HttpConnectionError(HttpCallError, ConnectionError):
+    """The server could not be reached, or hung up before it had answered."""
+
+
+class HttpRetriesExhaustedError(HttpCallError):
+    """Every try that was allowed has been made, and the last one failed too."""
+
+
+class HttpRefusedError(HttpCallError):
+    """The server sent the call where dfnb does not follow: from https to http, to another scheme, to a private address."""
 
 
 class TaskCancelledError(TaskError):

@@ -3,50 +3,94 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from dfnb.records import payload
-from dfnb.records.retry import RetryPolicy, check_retry_options
+from dfnb.records.history import HttpCallCompleted
+from dfnb.records.http_references import hidden, is_secret, rebuilt
+from dfnb.records.retry import RetryPolicy
 from dfnb.records.times import to_microseconds
 
 Pairs = tuple[tuple[str, str], ...]
+
+CREDENTIAL_HEADERS = frozenset({
+    "api-key", "apikey", "authentication", "authorization", "cookie", "ocp-apim-subscription-key", "private-token",
+    "proxy-authorization", "x-access-token", "x-amz-security-token", "x-api-key", "x-auth-token", "x-csrf-token", "x-functions-key",
+    "x-goog-api-key", "x-goog-iam-authorization-token", "x-identity-header", "x-ms-authorization-auxiliary",
+    "x-ms-copy-source-authorization", "x-subscription-key", "x-vault-token", "x-xsrf-token",
+})  # fmt: skip
+"""Headers whose value is usually a credential; in lower case, compared ignoring case."""
+
+_LONGEST_SPAN = 100 * 365 * 86_400.0
+_PASSWORD = re.compile(r"^[a-z]+://[^/?#]*:(?P<password>[^/?#]+)@", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)[^/]*@")
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?(?P<name>[^\s\"';]+)", re.IGNORECASE)
+_NO_CHARSETS = frozenset({"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
+"""Codecs of Python that no server means, or that mean another thing on another machine."""
+
+
+# ---- what came back
 
 
 class Headers(dict[str, Any]):
     """Headers by name, compared ignoring case; several values of one name are a list, as in the original."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]] | Mapping[str, Any] = ()) -> None:
         super().__init__()
-        self._names: dict[str, str] = {}
-        for name, value in pairs:
-            known = self._names.setdefault(name.lower(), name)
-            before = super().get(known)
+        for name, value in pairs_of(pairs):
+            before = self.get(name)
             if before is None:
-                super().__setitem__(known, value)
+                self[name] = value
             elif isinstance(before, list):
                 before.append(value)
             else:
-                super().__setitem__(known, [before, value])
+                self[name] = [before, value]
+
+    def get_list(self, name: str) -> list[str]:
+        """All values of a header, in order."""
+        found = self.get(name, [])
+        return list(found) if isinstance(found, list) else [found]
+
+    def _known(self, name: object) -> Any:
+        """The name as it is spelled here, or as it was given."""
+        if not isinstance(name, str) or super().__contains__(name):
+            return name
+        folded = name.lower()
+        return next((known for known in self if known.lower() == folded), name)
 
     def __missing__(self, name: str) -> Any:
-        known = self._names.get(str(name).lower())
-        if known is None:
+        known = self._known(name)
+        if known == name:
             raise KeyError(name)
-        return super().__getitem__(known)
+        return self[known]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(self._known(name), value)
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(self._known(name))
 
     def __contains__(self, name: object) -> bool:
-        return str(name).lower() in self._names
+        return super().__contains__(self._known(name))
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value, or `default`."""
-        known = self._names.get(str(name).lower())
-        return default if known is None else super().get(known)
+        return super().get(self._known(name), default)
+
+
+def pairs_of(headers: Iterable[tuple[str, str]] | Mapping[str, Any] | None) -> Pairs:
+    """Headers one value at a time; a list under a name is several."""
+    items = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return tuple((name, one) for name, value in items for one in (value if isinstance(value, list | tuple) else [value]))
 
 
 class DurableHttpResponse(dict[str, Any]):
@@ -57,33 +101,62 @@ class DurableHttpResponse(dict[str, Any]):
     """
 
     def __init__(
-        self, status_code: int, headers: Iterable[tuple[str, str]] = (), content: str = "", *, url: str = "",
+        self, status_code: int, headers: Iterable[tuple[str, str]] | Mapping[str, Any] = (), content: str = "", *, url: str = "",
         charset: str | None = "utf-8", failed: bool = False, note: str = "",
     ) -> None:
-        self.content_bytes = content.encode(charset) if charset is not None else base64.b64decode(content)
-        text = content if charset is not None else self.content_bytes.decode("utf-8", "replace")
-        super().__init__(statusCode=status_code, headers=Headers(headers), content=text)
+        known = Headers(headers)
+        self._charset = charset
+        self._binary = b"" if charset is not None else base64.b64decode(content)
+        text = content if charset is not None else _readable(self._binary, known)
+        super().__init__(statusCode=status_code, headers=known, content=text)
         self.url = url
         self.failed = failed
         self.note = note
+
+    @classmethod
+    def of(cls, event: HttpCallCompleted) -> DurableHttpResponse:
+        """The answer that an event of the history holds."""
+        return cls(
+            event.status, event.headers, event.content, url=event.url, charset=event.charset, failed=event.failed, note=event.note
+        )
 
     def __missing__(self, key: str) -> Any:
         if key == "status_code":
             return self["statusCode"]
         raise KeyError(key)
 
+    def __contains__(self, key: object) -> bool:
+        return key == "status_code" or super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of that key, or `default`."""
+        return super().get("statusCode" if key == "status_code" else key, default)
+
     @property
     def status_code(self) -> int:
+        """The HTTP status, such as 200."""
         return int(self["statusCode"])
 
     @property
     def headers(self) -> Headers:
+        """The headers, their names compared ignoring case."""
         headers: Headers = self["headers"]
         return headers
 
     @property
     def content(self) -> str:
+        """The body as text."""
         return str(self["content"])
+
+    @property
+    def content_bytes(self) -> bytes:
+        """The body exactly as it came."""
+        return self._binary if self._charset is None else self.content.encode(self._charset)
+
+    @property
+    def charset(self) -> str | None:
+        """What the body was decoded with; None if it is no text."""
+        return self._charset
 
     @property
     def ok(self) -> bool:
@@ -93,14 +166,67 @@ class DurableHttpResponse(dict[str, Any]):
     def json(self) -> Any:
         """The body as JSON. ValueError with its beginning if it is none, as with an error page."""
         try:
-            return json.loads(self.content_bytes)
-        except ValueError as error:
+            return json.loads(self._binary if self._charset is None else self.content.removeprefix("\ufeff"))
+        except (ValueError, RecursionError) as error:
             begin = f"{self.content[:80]!r}" if self.content else "an empty body"
             raise ValueError(f"the answer ({self.status_code}) from {self.url or 'the server'} is not JSON: {begin}") from error
 
     def __repr__(self) -> str:
         failed = ", failed" if self.failed else ""
         return f"<DurableHttpResponse {self.status_code}{failed}, {len(self.content_bytes)} bytes>"
+
+
+def response_text(body: bytes, content_type: str | None) -> tuple[str, str | None]:
+    """A body as text and what gives the same bytes again: the charset declared, else UTF-8. None: no text, hence base64."""
+    declared = _declared(content_type)
+    if declared is not None and declared != "utf-8":
+        text = _exactly(body, declared)
+        if text is not None:
+            return text, declared
+    try:
+        return body.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), None
+
+
+def _declared(content_type: str | None) -> str | None:
+    """The name Python has for the charset a content type declares, if it has one."""
+    found = _CHARSET.search(content_type or "")
+    if found is None:
+        return None
+    try:
+        name = codecs.lookup(found["name"]).name.replace("_", "-")
+    except (LookupError, ValueError):
+        return None
+    return None if name in _NO_CHARSETS else name
+
+
+def _exactly(body: bytes, charset: str) -> str | None:
+    """The text, if it gives the same bytes again and can be stored."""
+    try:
+        text = body.decode(charset)
+        text.encode()
+        return text if text.encode(charset) == body else None
+    except (LookupError, ValueError):
+        return None
+
+
+def _readable(body: bytes, headers: Headers) -> str:
+    """Bytes that are no text, as far as they can be read."""
+    try:
+        return body.decode(_declared(next(iter(headers.get_list("content-type")), None)) or "utf-8", "replace")
+    except (LookupError, ValueError):
+        return body.decode("utf-8", "replace")
+
+
+# ---- what was asked for
+
+_understood: dict[str, Callable[[Any], Any]] = {}
+
+
+def understand(**readers: Callable[[Any], Any]) -> None:
+    """How some field of a request is checked and made recordable, by its name: the room that sends says it once."""
+    _understood.update(readers)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,43 +257,134 @@ class DurableHttpRequest:
     client: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.method, str) or not self.method.isalpha():
+        if not isinstance(self.method, str) or not (self.method.isascii() and self.method.isalpha()):
             raise ValueError(f"the method must be a word like GET or POST, not {self.method!r}")
-        if self.is_raw_str and not isinstance(self.content, str) and not hasattr(self.content, "to_json"):
+        _check_uri(self.uri)
+        if self.is_raw_str and not isinstance(self.content, str) and not is_secret(self.content):
             raise TypeError(f"is_raw_str is for content that is a text, not {type(self.content).__name__}")
-        if self.headers is not None and not isinstance(self.headers, Mapping):
-            raise TypeError(f"headers must be a dict of names and values, not {type(self.headers).__name__}")
-        for name in ("timeout", "deadline"):
-            self._check_span(name, getattr(self, name))
-        if self.retry_options is not None and check_retry_options(self.retry_options).handle is not None:
-            raise ValueError("retry_options of call_http cannot have `handle`: name statuses in status_codes_to_retry instead")
-
-    def _check_span(self, name: str, span: Any) -> None:
-        if span is None or isinstance(span, datetime):
-            return
-        seconds = span.total_seconds() if isinstance(span, timedelta) else span
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-            raise ValueError(f"{name} must be a timedelta or a number of seconds greater than zero, not {span!r}")
+        _check_headers(self.headers)
+        _check_span("timeout", self.timeout)
+        if not isinstance(self.deadline, datetime):
+            _check_span("deadline", self.deadline)
+        _check_retries(self.retry_options)
+        object.__setattr__(self, "status_codes_to_retry", _codes(self.status_codes_to_retry))
+        if not isinstance(self.idempotency_key, bool | str) or self.idempotency_key == "":
+            raise ValueError(f"idempotency_key must be True, or a text of your own, not {self.idempotency_key!r}")
+        for name, read in _understood.items():
+            object.__setattr__(self, name, read(getattr(self, name)))
 
     @property
     def title(self) -> str:
-        """The call in few words: method and URL without its query."""
-        return f"{self.method.upper()} {str(self.uri).partition('?')[0]}"
+        """The call in few words: method and URL without its login, query and fragment."""
+        place = re.split("[?#]", hidden(str(self.uri)), maxsplit=1)[0]
+        return f"{self.method.upper()} {_LOGIN.sub('', place, count=1)}"
+
+    @property
+    def plain_credentials(self) -> list[str]:
+        """Where a credential seems to stand that is no secret, and would be recorded as it is; in words."""
+        found = [f"the value of header {name!r}" for name, value in pairs_of(self.headers) if _is_plain_credential(name, value)]
+        login = _PASSWORD.match(hidden(str(self.uri)))
+        if login is not None and "<secret: " not in login["password"]:
+            found.append("the password in the URL")
+        return list(dict.fromkeys(found))
 
     def encode(self, now: int) -> str:
         """The call as it is recorded; secrets as the references they are. PayloadError if something has no JSON form."""
         binary = isinstance(self.content, bytes | bytearray | memoryview)
         record = HttpCallRecord(
             self.method.upper(), None, None, None, binary, self.is_raw_str, None, self.asynchronous_pattern_enabled,
-            _retry_record(self.retry_options), tuple(self.status_codes_to_retry), _microseconds(self.timeout),
+            _retry_record(self.retry_options), self.status_codes_to_retry, _microseconds(self.timeout),
             _moment(self.deadline, now), None, self.idempotency_key, self.client,
         )
         values = {
             **{name: value for name, value in msgspec.structs.asdict(record).items() if value not in (None, False, ())},
-            "uri": self.uri, "content": self.content, "headers": dict(self.headers or {}), "token_source": self.token_source,
-            "poll": self.poll,
+            "uri": self.uri, "content": _as_sent(self.content), "headers": dict(self.headers or {}),
+            "token_source": self.token_source, "poll": self.poll,
         }
         return payload.encode(values, what=f"the request {self.title!r}") or ""
+
+
+def _check_uri(uri: Any) -> None:
+    text = hidden(str(uri)) if isinstance(uri, str) or is_secret(uri) else None
+    if text is not None and text.startswith("<secret: "):
+        return  # what it begins with is known when it is sent
+    if text is None or not re.match(r"https?://[^/?#]", text, re.IGNORECASE):
+        raise ValueError(f"the uri must be a text that begins with http:// or https:// and a host, not {uri!r:.100}")
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError(f"the uri has a line break or another control character in it: {text!r:.100}")
+
+
+def _check_headers(headers: Any) -> None:
+    if headers is None:
+        return
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers must be a dict of names and values, not {type(headers).__name__}")
+    for name in headers:
+        if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise ValueError(f"{name!r} cannot be the name of a header")
+    for name, value in pairs_of(headers):
+        if not isinstance(value, str) and not is_secret(value):
+            raise TypeError(f"the value of header {name!r} must be a text, a secret or a list of them, not {type(value).__name__}")
+        if isinstance(value, str) and re.search(r"[\r\n\x00]", value):
+            raise ValueError(f"the value of header {name!r} has a line break in it; no header can hold one")
+
+
+def _check_span(name: str, span: Any) -> None:
+    if span is None:
+        return
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not math.isfinite(seconds) or not 0 < seconds <= _LONGEST_SPAN:
+        raise ValueError(f"{name} must be a timedelta or a number of seconds, more than none and less than 100 years, not {span!r}")
+
+
+def _check_retries(policy: Any) -> None:
+    if policy is None:
+        return
+    if not isinstance(policy, RetryPolicy):
+        raise TypeError(f"retry_options must be RetryOptions or RetryPolicy, not {type(policy).__name__}")
+    if policy.handle is not None:
+        raise ValueError("retry_options of call_http cannot have `handle`: name statuses in status_codes_to_retry instead")
+
+
+def _codes(given: Any) -> tuple[int, ...]:
+    codes = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    for code in codes:
+        if isinstance(code, bool) or not isinstance(code, int) or not 100 <= code <= 599:
+            raise ValueError(f"status_codes_to_retry must be a list of HTTP statuses such as [429, 503], not {given!r:.100}")
+    return tuple(map(int, codes))
+
+
+def _is_plain_credential(name: str, value: Any) -> bool:
+    plain = isinstance(value, str) and bool(value.strip()) and not _names_a_secret(value)
+    return plain and name.lower() in CREDENTIAL_HEADERS
+
+
+def _names_a_secret(text: str) -> bool:
+    return hidden(text) != text
+
+
+def _as_sent(content: Any) -> Any:
+    """The data to send: objects as their own `to_json` says, without the class that only a reader here would need."""
+    try:
+        return _plain(content)
+    except Exception:  # what is wrong with it, and where, is said when it is written
+        return content
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if is_secret(value):
+        return value
+    if hasattr(kind, "to_json"):
+        return _plain(kind.to_json(value))
+    if hasattr(kind, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value
 
 
 class RetryRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -190,7 +407,7 @@ class RetryRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HttpCallRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A recorded call, read back; `uri`, `headers`, `content`, `token_source`, `poll` as `payload.decode` gives them."""
+    """A recorded call, read back; `binary`: `content` is base64. Secrets and token sources are the objects they were."""
 
     method: str
     uri: Any = None
@@ -211,7 +428,7 @@ class HttpCallRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def decode(cls, text: str) -> HttpCallRecord:
         """The call that `DurableHttpRequest.encode` has written."""
-        plain = payload.decode(text)
+        plain = rebuilt(text)
         retry = plain.pop("retry_options", None)
         codes = tuple(plain.pop("status_codes_to_retry", ()))
         policy = None if retry is None else msgspec.convert(retry, RetryRecord)
