@@ -67,8 +67,14 @@ class EntityClient:
         return SignalRequest(str(id), operation_name, text, as_microseconds(signal_time))
 
     def delete_entity(self, entity_id: EntityRef) -> None:
-        """Run the entity's operation ``delete``, then remove its state whatever that left; what was sent before comes first."""
-        self._signal([SignalRequest(str(self._defined(entity_id)), "delete", destroy=True)])
+        """Run the entity's operation ``delete``, then remove its state, whatever that left and even if it failed.
+
+        What was sent before comes first. An entity whose code no cell defines any more is removed without running any.
+        """
+        id = entity_id_of(entity_id)
+        if self._hub.find_entity(str(id)) is None:
+            self._registry.require("entity", id.name)
+        self._signal([SignalRequest(str(id), "delete", destroy=True)])
 
     def _defined(self, entity_id: EntityRef) -> EntityId:
         id = entity_id_of(entity_id)

@@ -135,8 +135,16 @@ class EntityEngine:
                 self._unlock(entity, number, operation)
             elif can_run:
                 self._operate(entity, number, operation, definition)
+            elif operation.destroy:
+                self._remove(entity, number, operation)
             else:
                 return
+
+    def _remove(self, entity: EntityState, number: int, operation: Operation) -> None:
+        """Nobody knows any more how to delete it, and it shall go: its code has no say."""
+        entity.take(number)
+        entity.state = None
+        self._hub.record_operation(entity, Change.COMPLETED, number, operation, self._clock.now())
 
     def _lock(self, entity: EntityState, number: int, request: Operation) -> None:
         entity.take(number)
@@ -174,12 +182,14 @@ class EntityEngine:
             outcome = self._outcome(entity, number, operation, definition, at)
         took = (time.perf_counter_ns() - begun) // 1000
         if outcome.failure is None:
-            entity.state = None if operation.destroy else outcome.state
+            entity.state = outcome.state
             self._hub.record_operation(entity, Change.COMPLETED, number, operation, at, took=took, text=outcome.result)
             self._send(entity, outcome, at, sink)
         else:
             failure = _encode_failure(outcome.failure).decode()
             self._hub.record_operation(entity, Change.FAILED, number, operation, at, took=took, text=failure)
+        if operation.destroy:
+            entity.state = None
         if operation.kind == "call" and operation.caller is not None and operation.caller.task is not None:
             self._answer(operation.caller, _answer_of(operation.caller.task, outcome), at)
         self._write_lines(entity, number, operation, sink, took)
@@ -194,7 +204,7 @@ class EntityEngine:
         name, _, key = entity.id[1:].partition("@")
         return run_operation(
             definition.function, EntityId(name, key), entity.state, operation.name, operation.input,
-            now=at, seed=f"{entity.id}:{number}", name=definition.name, caller=caller,
+            now=at, seed=f"{entity.id}:{number}:{at}", name=definition.name, caller=caller,
         )
 
     def _send(self, entity: EntityState, outcome: Outcome, at: int, sink: capture.Sink) -> None:

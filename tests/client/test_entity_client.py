@@ -295,3 +295,18 @@ def test_operations_wait_for_the_cell_that_defines_their_entity(client: DurableO
     reach("a", lambda status: status.waiting_for == "waiting for the cell that defines later")
     assert client.entity("@later@x").status().waiting_for == "waiting for the cell that defines later"
     assert "the cell that defines later" in client.entity("@later@x")._repr_html_()
+
+
+def test_a_delete_removes_the_state_though_the_entitys_code_refuses_or_is_gone(app: dfnb.DurableApp) -> None:
+    def stubborn(context: Any) -> None:
+        if context.operation_name != "set":
+            raise ValueError("there is only set")
+        context.set_state(context.get_input())
+
+    dfnb.entity(registry=app.registry)(stubborn)
+    for key in ("a", "b"):
+        app.client.signal_entity(f"@stubborn@{key}", "set", 1)
+    app.client.delete_entity("@stubborn@a")
+    app.registry.remove("entity", "stubborn")
+    app.client.delete_entity("@stubborn@b")
+    assert [app.client.read_entity_state(f"@stubborn@{key}").entity_exists for key in ("a", "b")] == [False, False]
