@@ -19,6 +19,7 @@ from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import DEFAULT, Definition, Registry
+from dfnb.durable_http.secrets import use_key
 from dfnb.engine.activities import ActivityOutcome, ActivityRunner
 from dfnb.engine.batch import BatchEngine
 from dfnb.engine.clock import Clock, SystemClock
@@ -53,7 +54,7 @@ class DurableApp:
     `path`: the DuckDB file (made if missing). `durability`: ``durable`` acknowledges after the commit's fsync, ``relaxed`` at once
     with the commit within about 10 ms, ``memory`` keeps nothing. `max_concurrent_activities` bounds how many run at once;
     `executor` runs plain activities in any `concurrent.futures.Executor`. `strict` fails what meets an unknown name instead of
-    waiting for its cell. Raises HubInUseError, HubFormatError.
+    waiting for its cell. `http` says how HTTP calls are made. Raises HubInUseError, HubFormatError.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class DurableApp:
         self._clock = clock if clock is not None else SystemClock()
         self._hub = TaskHub(self.path, durability="memory" if self.path == ":memory:" else durability, now=self._clock.now)
         self.resumed = self._hub.resumed
+        use_key(self._hub.hub_key())
         self._activities = ActivityRunner(
             registry, self._deliver, self._clock, max_concurrent=max_concurrent_activities, executor=executor, strict=strict
         )
@@ -138,6 +140,15 @@ class DurableApp:
     @max_concurrent_activities.setter
     def max_concurrent_activities(self, bound: int) -> None:
         self._activities.max_concurrent = bound
+
+    @property
+    def http(self) -> HttpSettings:
+        """How HTTP calls are made; setting it takes effect with the next request."""
+        return self._http.settings
+
+    @http.setter
+    def http(self, settings: HttpSettings) -> None:
+        self._http.settings = settings
 
     def sql(self, query: str, params: Sequence[Any] | None = None) -> Relation:
         """A DuckDB relation over the hub: the views `instances`, `history`, `activities`, `logs`, `definitions`.

@@ -40,7 +40,15 @@ class _Marks(Redactor):
     def add(self, value: str, shown: str) -> None:
         if shown.startswith("<token"):
             self._tokens.append(shown)
-        super().add(value, self._marker_of.get(shown, shown))
+        marker = self._marker_of.get(shown, shown)
+        if value != marker:
+            super().add(value, marker)
+
+    def without_values(self, answer: Answer) -> Answer:
+        """The answer with references for values. References it brought along are none: only our own code may name a secret."""
+        headers = tuple((name, self.redact(shown(value))) for name, value in answer.headers)
+        error = self.redact(answer.error) if answer.error is not None else None
+        return Answer(answer.status, headers, self.redact(shown(answer.body)), answer.url, answer.at, error)
 
     def told(self, headers: Headers) -> Headers:
         """The headers that were sent, for people."""
@@ -157,16 +165,10 @@ class Sender:
     def _told(
         self, request: Request, redactor: _Marks, answer: Answer, kind: str, waits_for: str, sent_at: int, took: int
     ) -> Sent:
-        marked = Answer(
-            answer.status,
-            tuple((name, redactor.redact(value)) for name, value in answer.headers),
-            redactor.redact(answer.body), answer.url, answer.at,
-            redactor.redact(answer.error) if answer.error is not None else None,
-        )
         plain = Redactor()
         told = redactor.told(request.headers)
         body = shown(request.body) if request.body is not None else b""
-        return Sent(marked, kind, waits_for, sent_at, took, plain.url(shown(request.url)), plain.headers(told), body)
+        return Sent(redactor.without_values(answer), kind, waits_for, sent_at, took, plain.url(shown(request.url)), plain.headers(told), body)
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -205,9 +207,16 @@ def _settings() -> dict[str, Any]:
         "timeout": httpx.Timeout(None, connect=60.0, pool=None),
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100),
         "cookies": http.cookiejar.CookieJar(_NoCookies()),
-        "headers": {"User-Agent": f"dfnb/{importlib.metadata.version('dfnb')}"},
+        "headers": {"User-Agent": _user_agent()},
         "follow_redirects": False,
     }
+
+
+def _user_agent() -> str:
+    try:
+        return f"dfnb/{importlib.metadata.version('dfnb')}"
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return "dfnb"
 
 
 class HostGate:

@@ -6,6 +6,7 @@ for its time stands in the hub; what is under way stands here, and is sent again
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,15 +49,32 @@ class HttpJob(msgspec.Struct, frozen=True, gc=False):
     record: str = ""
 
 
-class HttpSettings(msgspec.Struct, frozen=True):
-    """How an app makes HTTP calls."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """How an app makes HTTP calls.
 
-    clients: Mapping[str, Callable[[], Any]] = {}
+    `client` makes the `httpx.AsyncClient` or async transport of all calls (proxies, certificates, mocks), `clients` further ones
+    that a call chooses by name. `pace` is how patient polls are. `public_only` refuses addresses of private networks.
+    `requests_per_host` bounds how many requests go to one host at once, `max_response_bytes` how large an answer may be.
+    `credential` makes the azure-identity credential for a ManagedIdentityOptions, DefaultAzureCredential by default.
+    """
+
+    client: Callable[[], Any] | None = None
+    clients: Mapping[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
     pace: Pace | None = None
     public_only: bool = False
     requests_per_host: int = 64
     max_response_bytes: int = 256_000_000
     credential: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name, factory in {"client": self.client, **self.clients}.items():
+            if factory is not None and not callable(factory):
+                raise TypeError(f"{name} must be a function that makes an HTTP client, such as `lambda: client`, not {factory!r}")
+        for name in ("requests_per_host", "max_response_bytes"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
 class HttpRunner:
@@ -72,6 +90,16 @@ class HttpRunner:
         self._pauses: list[tuple[str, int]] = []
         self._running: dict[CallKey, asyncio.Task[None]] = {}
         self.in_flight = 0
+
+    @property
+    def settings(self) -> HttpSettings:
+        """How requests are made. Setting it takes effect with the next one."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._loop.post(self._forget_tools)
 
     def remember_pauses(self, pauses: Iterable[tuple[str, int]]) -> None:
         """What servers asked for before a restart still holds."""
@@ -152,11 +180,21 @@ class HttpRunner:
             for url, until in self._pauses:
                 self._gate.pause(url, until)
             self._sender = Sender(
-                self._clock.now, clients={"": default_client, **settings.clients},
+                self._clock.now, clients={"": settings.client or default_client, **settings.clients},
                 tokens=Tokens(make_credential=settings.credential or default_credential),
                 public_only=settings.public_only, longest=settings.max_response_bytes,
             )
         return self._sender, self._gate
+
+    def _forget_tools(self) -> None:
+        """Let new requests be made in a new way; those under way end in the old one."""
+        import asyncio
+
+        sender, self._sender, self._gate = self._sender, None, None
+        if sender is not None:
+            rest = list(self._running.values())
+            closing = asyncio.gather(*rest, return_exceptions=True)
+            closing.add_done_callback(lambda done: asyncio.ensure_future(sender.close()))
 
     def _postpone(self, job: HttpJob, work: CallWork, until: int, why: str) -> None:
         waiting = WaitingCall(work.encode(), until, job.number, why)

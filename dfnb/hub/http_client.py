@@ -1,10 +1,8 @@
-"""The client side of the hub for HTTP calls: what was sent and received, and the key that references to secrets are signed with."""
+"""The client side of the hub for HTTP calls: what was sent and received, and the hub's key."""
 
 from __future__ import annotations
 
 import json
-import secrets
-from typing import Any
 
 import duckdb
 
@@ -13,8 +11,6 @@ from dfnb.hub.entity_client import EntityClientSide
 from dfnb.hub.sql import query
 from dfnb.records.http import Exchange, Pairs
 from dfnb.records.instance import InstanceRecord
-
-_KEY = "secrets"
 
 
 class HttpClientSide(EntityClientSide):
@@ -25,8 +21,9 @@ class HttpClientSide(EntityClientSide):
         return self._read(lambda cursor: _exchanges(cursor, record))
 
     def hub_key(self) -> bytes:
-        """A random key of this hub alone, made when it is first asked for."""
-        return self._journal.run(_key).result()
+        """A random key of this hub alone."""
+        (key,) = self._read(lambda cursor: cursor.execute(query("hub_key"), ["secrets"]).fetchall())[0]
+        return bytes(key)
 
 
 def _exchanges(connection: duckdb.DuckDBPyConnection, record: InstanceRecord) -> list[Exchange]:
@@ -56,12 +53,3 @@ def _body(found: dict[str, bytes], text: str | None, hash: str | None) -> bytes:
     if hash is not None:
         return found.get(hash, b"")
     return text.encode() if text is not None else b""
-
-
-def _key(connection: duckdb.DuckDBPyConnection) -> bytes:
-    row: tuple[Any, ...] | None = connection.execute(query("hub_key"), [_KEY]).fetchone()
-    if row is not None:
-        return bytes(row[0])
-    key = secrets.token_bytes(32)
-    connection.execute(query("save_hub_key"), [_KEY, key])
-    return key

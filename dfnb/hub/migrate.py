@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import duckdb
@@ -19,6 +20,12 @@ def _add_entities(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _add_http(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(schema("http", "views"))
+    _make_key(connection)
+
+
+def _make_key(connection: duckdb.DuckDBPyConnection) -> None:
+    """The key that references to secrets in this hub are signed with."""
+    connection.execute(query("save_hub_key"), ["secrets", secrets.token_bytes(32)])
 
 
 _STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: _add_entities, 2: _add_http}
@@ -55,6 +62,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, version: int | None, now: int
         if version is None:
             connection.execute(schema())
             connection.execute(query("create_hub"), [SCHEMA_VERSION, now])
+            _make_key(connection)
         else:
             for step in range(version, SCHEMA_VERSION):
                 _STEPS[step](connection)
