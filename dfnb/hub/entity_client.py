@@ -13,7 +13,7 @@ from dfnb.hub.memory import WorkingSet
 from dfnb.hub.protocol import EntityQuery, SignalRequest
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack
-from dfnb.records.entity import Caller, EntityRecord, Operation, OperationRecord
+from dfnb.records.entity import EntityRecord, Operation, OperationRecord
 from dfnb.records.log import LogLine
 
 _DELETED_AT_ONCE = 1_000
@@ -82,16 +82,6 @@ class EntityClientSide(WorkingSet):
         at = self.now()
         self._send_operations([(id, Operation("unlock", "", None, at, lock)) for id, lock in orphaned]).result()
         return len(orphaned)
-
-    def _holds(self, lock: Caller) -> bool:
-        with self.changed:
-            state = self._by_id.get(lock.id)
-            return (
-                state is not None
-                and not state.is_terminal
-                and state.generation == lock.generation
-                and state.take_open(lock.task or 0) is not None
-            )
 
     def _answer(self, removed: Future[int]) -> None:
         """Carry out the removal on the engine's thread: there nobody brings an entity to life meanwhile."""

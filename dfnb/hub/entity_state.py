@@ -46,7 +46,7 @@ class EntityState:
 
     __slots__ = (
         "arrived", "created_at", "flying", "id", "inbox", "key", "later", "loaded", "lock", "lock_number", "operations", "own",
-        "queue", "queued", "record", "saved", "saved_state", "state", "updated_at", "waiting",
+        "queue", "queued", "record", "saved", "saved_state", "state", "updated_at", "waiting", "withdrawn",
     )
 
     def __init__(self, id: str) -> None:
@@ -76,6 +76,8 @@ class EntityState:
         self.queued = False
         self.flying = 0
         """How many batches that are not yet on disk have changed it."""
+        self.withdrawn: tuple[int, ...] = ()
+        """Lock requests given up in this turn, of which a row says that they wait."""
         self.record: EntityRecord | None = None
 
     @property
@@ -129,12 +131,28 @@ class EntityState:
         self.waiting[number] = operation
 
     def _line_up(self, number: int, operation: Operation) -> None:
-        if self.lock is not None and operation.caller is not None and _same_orchestration(self.lock, operation.caller):
+        if self._is_of_the_holder(operation):
             if self.own is None:
                 self.own = OrderedDict()
             self.own[number] = operation
+        elif operation.kind == "unlock":
+            self._withdraw(operation)
         else:
             self.queue[number] = operation
+
+    def _withdraw(self, release: Operation) -> None:
+        """The lock is not wanted any more before it was there: it must not be granted, not even to a rewound orchestration."""
+        for number in [n for n, request in self.queue.items() if request.kind == "lock" and request.caller == release.caller]:
+            del self.queue[number]
+            if self.saved and number in self.saved:
+                self.withdrawn = (*self.withdrawn, number)
+
+    def _is_of_the_holder(self, operation: Operation) -> bool:
+        """A signal is not, whoever sent it: it was sent before the lock was asked for, to arrive at its time."""
+        caller = operation.caller
+        return (
+            self.lock is not None and caller is not None and operation.kind != "signal" and _same_orchestration(self.lock, caller)
+        )
 
     def take_due(self, now: int) -> None:
         """Line up what has waited for its time, and whose time has come."""

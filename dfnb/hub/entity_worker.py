@@ -17,7 +17,7 @@ from dfnb.records.log import LogLine
 
 _KEPT = 10_000
 """So many entities stay in memory although they have nothing to do."""
-_LOOKED_AT = 64
+_LOOKED_AT = 2_000
 
 
 class EntityWorkerSide(WorkingSet):
@@ -29,8 +29,24 @@ class EntityWorkerSide(WorkingSet):
         """Entities with something to do and what they are newly asked for, at most about `limit` operations."""
         self._do_chores()
         taken: list[tuple[EntityState, list[OperationMessage]]] = []
+        while not taken and self._load_ready(limit):
+            taken = self._take(limit)
+        return taken
+
+    def _load_ready(self, limit: int) -> bool:
+        """Look up in the file who is ready. They are taken only then: should the file not answer, nothing is lost."""
         with self.changed:
-            while self._ready_entities and limit > 0 and self._journal.problem is None:
+            ready = list(islice(self._ready_entities, limit)) if self._journal.problem is None else []
+        unknown = [entity for entity in ready if not entity.loaded]
+        if unknown:
+            self._load(unknown)
+            self._drop_idle()
+        return bool(ready)
+
+    def _take(self, limit: int) -> list[tuple[EntityState, list[OperationMessage]]]:
+        taken: list[tuple[EntityState, list[OperationMessage]]] = []
+        with self.changed:
+            while self._ready_entities and self._ready_entities[0].loaded and limit > 0:
                 entity = self._ready_entities.popleft()
                 entity.queued = False
                 messages = entity.inbox or []
@@ -42,14 +58,14 @@ class EntityWorkerSide(WorkingSet):
                     self._unsaved_entities.pop(entity.id, None)
                 taken.append((entity, messages))
                 limit -= max(1, len(messages))
-        self._load([entity for entity, _ in taken if not entity.loaded])
         return taken
 
     def _do_chores(self) -> None:
         while self._chores:
             with self.changed:
-                chore = self._chores.popleft()
-            chore()
+                chore = self._chores.popleft() if self._chores else None
+            if chore is not None:
+                chore()
 
     def _load(self, entities: Sequence[EntityState]) -> None:
         """Look in the file for entities that are not in memory: one query for all."""
@@ -58,21 +74,22 @@ class EntityWorkerSide(WorkingSet):
         ids = [entity.id for entity in entities]
         found = self._read(lambda cursor: entity_reader.by_id(cursor, ids))
         for entity in entities:
-            entity.loaded = True
             record = found.get(entity.id)
             if record is not None:
                 entity.restore(record)
                 self._entities[entity.key] = entity
-        self._drop_idle()
+            entity.loaded = True
 
     def _drop_idle(self) -> None:
+        """Let go of entities at rest, longest known ones first. Nobody may be between `_take` and `finish_entity`."""
         with self.changed:
-            if len(self._entity_by_id) <= _KEPT:
-                return
-            for entity in list(islice(self._entity_by_id.values(), len(self._entity_by_id) - _KEPT + _LOOKED_AT)):
+            excess = len(self._entity_by_id) - _KEPT
+            for entity in list(islice(self._entity_by_id.values(), max(0, min(excess, _LOOKED_AT)))):
                 if entity.loaded and entity.is_idle and entity.key not in self._dirty_entities:
                     del self._entity_by_id[entity.id]
                     self._entities.pop(entity.key, None)
+                else:
+                    self._entity_by_id.move_to_end(entity.id)
 
     def waiting_entities(self, name: str) -> list[EntityState]:
         """The entities of that name (in lower case) with operations to run."""
@@ -90,7 +107,7 @@ class EntityWorkerSide(WorkingSet):
         """Whether that orchestration still waits for the lock it asked for with that task."""
         with self.changed:
             state = self._by_id.get(caller.id)
-        if state is None or state.is_terminal or state.generation != caller.generation:
+        if state is None or state.is_terminal or state.status == "ContinuedAsNew" or state.generation != caller.generation:
             return False
         entry = state.take_open(caller.task or 0)
         return entry is not None and entry.kind in ("lock", "relock", "relocking")
@@ -128,6 +145,9 @@ class EntityWorkerSide(WorkingSet):
 
     def finish_entity(self, entity: EntityState, messages: Sequence[OperationMessage], at: int) -> None:
         """Close an entity's turn: what still waits is written down, and its state if that has changed."""
+        withdrawn, entity.withdrawn = entity.withdrawn, ()
+        for number in withdrawn:
+            self.record_operation(entity, Change.CANCELED, number, None, at)
         for number, operation in entity.unsaved():
             self.record_operation(entity, Change.ARRIVED, number, operation, at)
             if operation.due_at is not None:
@@ -149,8 +169,9 @@ class EntityWorkerSide(WorkingSet):
     def _save_unsaved_entities(self) -> None:
         """What was made in this batch and could not run in it is saved with it, and goes on in the next."""
         with self.changed:
-            unsaved, self._unsaved_entities = list(self._unsaved_entities.values()), {}
+            unsaved = list(self._unsaved_entities.values())
         self._load([entity for entity in unsaved if not entity.loaded])
+        self._unsaved_entities = {}
         for entity in unsaved:
             with self.changed:
                 inner = [message for message in entity.inbox or () if message.internal]

@@ -29,7 +29,8 @@ from dfnb.hub.protocol import Ended, StartRequest
 from dfnb.hub.recovery import fold, record_of, recover, row_of
 from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack, InstanceState, Message
-from dfnb.records.entity import EntityRecord
+from dfnb.records.entity import Caller, EntityRecord, Operation
+from dfnb.records.history import EntityLockGranted
 from dfnb.records.instance import InstanceRecord
 
 T = TypeVar("T")
@@ -96,6 +97,8 @@ class WorkingSet:
         self._drop_replaced()
         for entity in recovered.entities:
             self._take_up_entity(entity)
+            if entity.lock is not None and not self._holds(entity.lock):
+                self._take_back(entity, entity.lock)
 
     def _take_up_entity(self, entity: EntityState) -> None:
         self._entities[entity.key] = self._entity_by_id[entity.id] = entity
@@ -106,6 +109,24 @@ class WorkingSet:
             heapq.heappush(self._timers, (due, entity.key, 0, number))
         if entity.queue or entity.own:
             self.wake_entity(entity)
+
+    def _holds(self, lock: Caller) -> bool:
+        """Whether there is an orchestration that will give the lock back."""
+        with self.changed:
+            state = self._by_id.get(lock.id)
+            return (
+                state is not None
+                and not state.is_terminal
+                and state.generation == lock.generation
+                and state.take_open(lock.task or 0) is not None
+            )
+
+    def _take_back(self, entity: EntityState, lock: Caller) -> None:
+        """A rewound orchestration had taken the lock again, and the crash came before its code could: it will ask anew."""
+        state = self._by_id.get(lock.id)
+        if state is not None and state.pending:
+            state.pending = [event for event in state.pending if event != EntityLockGranted(lock.task or 0)]
+        self._put_operation(entity, OperationMessage(Operation("unlock", "", None, self.now(), lock), internal=True))
 
     def _rearm(self, state: InstanceState) -> None:
         for task, entry in (state.open or {}).items():
@@ -139,6 +160,10 @@ class WorkingSet:
             self.changed.notify_all()
         self._journal.close(abandon=abandon)
         self._refuse_in_flight(HubClosedError())
+        with self.changed:
+            chores, self._chores = self._chores, deque()
+        for chore in chores:
+            chore()  # finds the hub closed and says so to whoever waits for it
         for state in list(self._states.values()):
             for waiter in state.waiters or ():
                 if not waiter.done():

@@ -17,7 +17,8 @@ from dfnb.engine.entities import EntityEngine
 from dfnb.hub.entity_state import EntityState
 from dfnb.hub.hub import TaskHub
 from dfnb.hub.protocol import EntityQuery, SignalRequest, StartRequest
-from dfnb.hub.state import InstanceState
+from dfnb.hub.state import InstanceState, Message
+from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     EntityLockRequested,
     EntityOperationCalled,
@@ -32,6 +33,7 @@ from dfnb.testing import FakeClock
 
 ENTITIES = ("@box@1", "@box@2", "@later@1")
 ORCHESTRATIONS = ("o", "p")
+FAILURE = FailureDetails("builtins.ValueError", "bad")
 EVERYTHING = EntityQuery(with_empty=True, limit=1000)
 
 
@@ -59,6 +61,7 @@ class Story:
         self.registry = dfnb.Registry()
         dfnb.entity(box, registry=self.registry)
         self.numbers = itertools.count(1)
+        self.requests: dict[str, EntityLockRequested] = {}
         self.open()
 
     def open(self) -> None:
@@ -77,16 +80,22 @@ class Story:
         self.hub.signal_entities([SignalRequest(entity, name, None, due_at)])
 
     def call(self, orchestration: str, entity: str, name: str) -> None:
-        self.ask(orchestration, EntityOperationCalled(next(self.numbers), entity, name, "1"))
+        state = self.hub._by_id.get(orchestration)
+        locks = state.locks("lock", "locked", "relock", "relocking") if state is not None else []
+        if all(entry.kind == "locked" and entity in (entry.data or "") for _, entry in locks):
+            self.ask(orchestration, EntityOperationCalled(next(self.numbers), entity, name, "1"))
 
     def send(self, orchestration: str, entity: str, seconds: int) -> None:
-        due_at = self.clock.now() + seconds * 1_000_000
-        self.ask(orchestration, EntityOperationSignaled(next(self.numbers), entity, "add", None, due_at))
+        state = self.hub._by_id.get(orchestration)
+        if state is None or not state.locks("lock", "locked", "relock", "relocking"):
+            due_at = self.clock.now() + seconds * 1_000_000
+            self.ask(orchestration, EntityOperationSignaled(next(self.numbers), entity, "add", None, due_at))
 
     def lock(self, orchestration: str, entities: list[str]) -> None:
         state = self.hub._by_id.get(orchestration)
-        if state is None or not state.locks("lock", "locked"):
-            self.ask(orchestration, EntityLockRequested(next(self.numbers), tuple(sorted(entities))))
+        if state is None or not state.locks("lock", "locked", "relock", "relocking"):
+            self.requests[orchestration] = EntityLockRequested(next(self.numbers), tuple(sorted(entities)))
+            self.ask(orchestration, self.requests[orchestration])
 
     def unlock(self, orchestration: str) -> None:
         state = self.hub._by_id.get(orchestration)
@@ -95,7 +104,7 @@ class Story:
 
     def end(self, orchestration: str, status: str) -> None:
         state = self.state_of(orchestration)
-        self.record(state, ExecutionCompleted(status, None))
+        self.record(state, ExecutionCompleted(status, None, FAILURE if status == "Failed" else None))
         self.engine.release_locks(state, self.clock.now())
 
     def rewind(self, orchestration: str) -> None:
@@ -145,14 +154,20 @@ class Story:
                 continue
             taken, late = state.split_late(messages)
             self.hub.record_late(state, late)
-            self.hub.record(state, [(message.event, message.at) for message in taken], state.turn + 1)
-            state.pending = None
-            self.engine.must_lock_again(state, taken)
-            self.hub.finish_turn(state, (), taken)
+            self.take_in(state, taken)
         self.engine.run(self.hub.take_ready_entities(100))
         self.hub.commit(lambda: None)
         assert self.hub._journal.drain()
         self.hub.run(lambda connection: None).result(5)
+
+    def take_in(self, state: InstanceState, messages: list[Message]) -> None:
+        """As the engine does: a rewound instance that needs its lock waits for it without a turn."""
+        if state.id in self.requests and any(isinstance(message.event, ExecutionRewound) for message in messages):
+            state.must_hold(self.requests[state.id])
+        waits = self.engine.must_lock_again(state, messages)
+        self.hub.record(state, [(message.event, message.at) for message in messages], 0 if waits else state.turn + 1)
+        state.pending = [*(state.pending or ()), *(message.event for message in messages)] if waits else None
+        self.hub.finish_turn(state, (), messages)
 
     # what must be the same
 
