@@ -168,7 +168,8 @@ class Sender:
         plain = Redactor()
         told = redactor.told(request.headers)
         body = shown(request.body) if request.body is not None else b""
-        return Sent(redactor.without_values(answer), kind, waits_for, sent_at, took, plain.url(shown(request.url)), plain.headers(told), body)
+        url = plain.url(shown(request.url))
+        return Sent(redactor.without_values(answer), kind, waits_for, sent_at, took, url, plain.headers(told), body)
 
     async def close(self) -> None:
         """Let the connections go."""

@@ -323,6 +323,6 @@ class HttpCalls:
             work = cancel.encode()
             self._hub.record_exchanges(state, [planned_cancel(call, waiting.attempt, work)])
             self._ready.append(HttpJob(call, state.id, 0, waiting.attempt, work))
-        self._hub.close_call(state, call[2])
+        self._hub.stop_expecting(state, call[2])
 
 

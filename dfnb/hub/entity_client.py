@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import TypeVar
 
 import duckdb
 
@@ -15,6 +16,8 @@ from dfnb.hub.sql import placeholders, query
 from dfnb.hub.state import Ack
 from dfnb.records.entity import EntityRecord, Operation, OperationRecord
 from dfnb.records.log import LogLine
+
+T = TypeVar("T")
 
 _DELETED_AT_ONCE = 1_000
 
@@ -69,12 +72,16 @@ class EntityClientSide(WorkingSet):
         released = self._release_orphaned() if release_orphaned_locks else 0
         if not remove_empty:
             return 0, released
-        removed: Future[int] = Future()
+        return self._as_chore(self._remove_empty).result(), released
+
+    def _as_chore(self, work: Callable[[], T]) -> Future[T]:
+        """Have the engine's thread do it between two turns: nothing is brought to life there meanwhile."""
+        done: Future[T] = Future()
         with self.changed:
             self._check_open()
-            self._chores.append(lambda: self._answer(removed))
+            self._chores.append(lambda: _carry_out(work, done))
             self.changed.notify_all()
-        return removed.result(), released
+        return done
 
     def _release_orphaned(self) -> int:
         locked = self.query_entities(EntityQuery(with_state=False, with_empty=True, locked=True, limit=1 << 62))
@@ -82,13 +89,6 @@ class EntityClientSide(WorkingSet):
         at = self.now()
         self._send_operations([(id, Operation("unlock", "", None, at, lock)) for id, lock in orphaned]).result()
         return len(orphaned)
-
-    def _answer(self, removed: Future[int]) -> None:
-        """Carry out the removal on the engine's thread: there nobody brings an entity to life meanwhile."""
-        try:
-            removed.set_result(self._remove_empty())
-        except Exception as error:
-            removed.set_exception(error)
 
     def _remove_empty(self) -> int:
         self.flush()
@@ -108,6 +108,13 @@ class EntityClientSide(WorkingSet):
             del self._entity_by_id[entity.id]
             del self._entities[entity.key]
             return True
+
+
+def _carry_out(work: Callable[[], T], done: Future[T]) -> None:
+    try:
+        done.set_result(work())
+    except Exception as error:
+        done.set_exception(error)
 
 
 def _operation(request: SignalRequest, at: int) -> Operation:

@@ -5,9 +5,11 @@ Called from the engine's thread unless a method says otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 
+from dfnb.errors import HubError
 from dfnb.hub import bodies
 from dfnb.hub.entity_worker import EntityWorkerSide
 from dfnb.hub.http_state import CallKey, CallStep, WaitingCall
@@ -15,6 +17,11 @@ from dfnb.hub.sql import query
 from dfnb.hub.state import InstanceState, Message, OpenTask
 from dfnb.records.history import HistoryEvent, HttpCallCompleted, HttpCallFailed
 from dfnb.records.http import Exchange, Pairs
+
+LARGE = (HttpCallCompleted.kind, HttpCallFailed.kind)
+_EVENT_KIND, _EVENT_NAME = 4, 8
+_REQUEST_HASH, _RESPONSE_HASH = 12, 17
+"""Where in their rows these columns stand: see the schema."""
 
 
 class HttpWorkerSide(EntityWorkerSide):
@@ -57,13 +64,6 @@ class HttpWorkerSide(EntityWorkerSide):
         """Have a call not be sent any more; what it was waiting with, if it was waiting."""
         with self.changed:
             return self._calls.pop(call, None)
-
-    def close_call(self, state: InstanceState, task: int) -> None:
-        """An ended instance does not wait for this call any more."""
-        self._stop_expecting(state, task)
-
-    def _stop_expecting(self, state: InstanceState, task: int) -> None:
-        raise TypeError("the worker side of instances knows how")
 
     def open_calls(self) -> list[tuple[InstanceState, int, OpenTask, WaitingCall | None]]:
         """Calls that were asked for and are not over, and where they stood: after a restart they go on from there."""
@@ -133,6 +133,27 @@ class HttpWorkerSide(EntityWorkerSide):
             if len(body) > bodies.INLINE:
                 return self._kept(body), head
         return name, data
+
+    # bodies that nobody refers to any more
+
+    def close(self, *, abandon: bool = False) -> None:
+        """As the working set does, after the bodies of purged instances are gone. The engine has stopped."""
+        if self._bodies_left and not (abandon or self._closed):
+            with contextlib.suppress(HubError):  # a full disk, at worst: they go another time
+                self.sweep_bodies()
+        super().close(abandon=abandon)
+
+    def sweep_bodies(self) -> None:
+        """Delete the bodies that no exchange and no event refers to, not even in the batch being made."""
+        self._journal.drain()
+        batch = self._batch
+        needed = [hash for row in batch.exchanges for hash in (row[_REQUEST_HASH], row[_RESPONSE_HASH]) if hash is not None]
+        needed += [row[_EVENT_NAME] for row in batch.rows if row[_EVENT_KIND] in LARGE and row[_EVENT_NAME] is not None]
+        sweep = self._journal.run(lambda connection: connection.execute(query("delete_unused_bodies"), [needed]).fetchall())
+        gone = {hash for (hash,) in sweep.result()}
+        if self._known_bodies is not None:
+            self._known_bodies -= gone
+        self._bodies_left = False
 
     # after a commit
 

@@ -8,3 +8,9 @@ from dfnb.hub.worker_side import HubWorkerSide
 
 class TaskHub(HubClientSide, HubWorkerSide):
     """A task hub in one DuckDB file (`:memory:` for none)."""
+
+    def compact(self) -> tuple[int, int]:
+        """Rewrite the file without what deleted instances have left; its size before and after, in bytes."""
+        if self._bodies_left:
+            self._as_chore(self.sweep_bodies).result()
+        return super().compact()

@@ -62,6 +62,7 @@ class WorkingSet:
         self._due_calls: list[CallKey] = []
         self._call_steps: list[CallStep] = []
         self._known_bodies: set[str] | None = None  # the hashes in `http_body`, once they are needed
+        self._bodies_left = False  # whether instances were deleted whose bodies may still be there
         self._chores: deque[Callable[[], None]] = deque()  # for the engine's thread, between two turns
         self._in_flight: set[Ack] = set()
         self._dirty: dict[int, InstanceRecord] = {}
@@ -358,6 +359,7 @@ class WorkingSet:
 
     def _delete(self, connection: duckdb.DuckDBPyConnection, keys: list[int]) -> None:
         delete(connection, keys)
+        self._bodies_left = True
         for key in keys:
             self._dirty.pop(key, None)
 

@@ -16,7 +16,7 @@ from dfnb.errors import (
     InstanceExistsError,
 )
 from dfnb.hub import reader
-from dfnb.hub.http_worker import HttpWorkerSide
+from dfnb.hub.http_worker import LARGE, HttpWorkerSide
 from dfnb.hub.journal import Batch
 from dfnb.hub.open_batch import OpenBatch
 from dfnb.hub.protocol import Ended, StartRequest
@@ -29,8 +29,6 @@ from dfnb.records.history import (
     ExecutionRewound,
     ExecutionStarted,
     HistoryEvent,
-    HttpCallCompleted,
-    HttpCallFailed,
     Recorded,
     TimerCreated,
     TimerFired,
@@ -39,7 +37,6 @@ from dfnb.records.history import (
 from dfnb.records.instance import TERMINAL, InstanceRecord, Wait
 from dfnb.records.log import LogLine
 
-_LARGE = (HttpCallCompleted.kind, HttpCallFailed.kind)
 _SAID_ONCE = (EventRaised, EntityOperationCompleted, EntityOperationFailed)
 _RECENT = 10_000
 _RECENT_RESULT = 4_096
@@ -215,7 +212,7 @@ class HubWorkerSide(HttpWorkerSide):
             self._next_pos += 1
             state.apply(event, pos, turn, at)
             kind, task, took, name, data = event.columns()
-            if kind in _LARGE:
+            if kind in LARGE:
                 name, data = self._name_and_data(event, name, data)
             rows.append((pos, state.key, state.generation, turn, kind, task, took, at, name, data))
             if isinstance(event, TimerCreated):
@@ -238,12 +235,12 @@ class HubWorkerSide(HttpWorkerSide):
             self._batch.rows.append((self._next_pos, state.key, generation, turn, kind, task, took, message.at, name, data))
             self._next_pos += 1
             if state.is_terminal and task is not None:
-                self._stop_expecting(state, task)
+                self.stop_expecting(state, task)
         self._count_acks(messages)
         self.write_logs(state, [line for message in messages for line in message.logs])
 
-    def _stop_expecting(self, state: InstanceState, task: int) -> None:
-        """An ended instance with no activity out has nothing to wait for."""
+    def stop_expecting(self, state: InstanceState, task: int) -> None:
+        """An ended instance with no activity and no HTTP call out has nothing to wait for."""
         if state.open is not None:
             state.open.pop(task, None)
         with self.changed:
