@@ -223,8 +223,9 @@ def _user_agent() -> str:
 class HostGate:
     """How many requests go to one host at once, and until when a host wants to be left alone."""
 
-    def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
+    def __init__(self, at_once: int = 64) -> None:
+        self.at_once = at_once
+        """Counts for hosts that were not asked yet."""
         self._places: dict[str, asyncio.Semaphore] = {}
         self._paused: dict[str, int] = {}
 
@@ -246,7 +247,7 @@ class HostGate:
     async def place(self, url: str) -> AsyncIterator[None]:
         """A place among those that may talk to the host at once."""
         host = urls.origin(url) or ""
-        async with self._places.setdefault(host, asyncio.Semaphore(self._at_once)):
+        async with self._places.setdefault(host, asyncio.Semaphore(self.at_once)):
             yield
 
 

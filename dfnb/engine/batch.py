@@ -91,8 +91,6 @@ class BatchEngine:
         entities = self._hub.take_ready_entities(room)
         self._entities.run(entities)
         moved = self._http.round()
-        for state in moved:
-            self._hub.finish_turn(state, state.waits)
         return bool(ready or entities or moved)
 
     def dispatch_recovered(self) -> None:

@@ -112,7 +112,18 @@ class HttpRunner:
 
     def close(self, timeout: float) -> None:
         """Give up what is under way: it is sent again when the hub is opened."""
+        self._loop.finish(self._shut, timeout)
         self._loop.close(timeout)
+
+    async def _shut(self) -> None:
+        import asyncio
+
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        if self._sender is not None:
+            await self._sender.close()
 
     # ---- on the loop
 
@@ -127,13 +138,22 @@ class HttpRunner:
     def _done(self, call: CallKey, task: asyncio.Task[None]) -> None:
         if self._running.get(call) is task:
             del self._running[call]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("dfnb: an HTTP call could not be handled", exc_info=error)
 
     async def _run(self, job: HttpJob) -> None:
-        work = self._work_of(job)
-        if work is None:
-            return
+        try:
+            work = self._work_of(job)
+            if work is not None:
+                await self._exchange(job, work)
+        except Exception as error:  # ours, not the server's: nobody may wait for ever because of it
+            logger.exception("dfnb: an HTTP call of instance %r could not be handled", job.instance_id)
+            self._fail(job, error)
+
+    def _fail(self, job: HttpJob, error: Exception) -> None:
+        from dfnb.durable_http.calls import refused
+
+        self._deliver(CallStep(job.call, job.attempt, self._clock.now(), (), refused(job.call[2], error)))
+
+    async def _exchange(self, job: HttpJob, work: CallWork) -> None:
         sender, gate = self._tools()
         url, now = work.poll.request.url, self._clock.now()
         until = gate.paused_until(url, now)
@@ -152,7 +172,7 @@ class HttpRunner:
             self._read(job, work, sent)
 
     def _work_of(self, job: HttpJob) -> CallWork | None:
-        from dfnb.durable_http.calls import CallWork, begin_call, refused
+        from dfnb.durable_http.calls import CallWork, begin_call
 
         if job.work:
             return CallWork.decode(job.work)
@@ -162,7 +182,7 @@ class HttpRunner:
                 job.record, instance_id=job.instance_id, generation=generation, task=task, now=self._clock.now(), pace=self._pace()
             )
         except Exception as error:  # what cannot be sent fails its call, with the sentence that says why
-            self._deliver(CallStep(job.call, job.attempt, self._clock.now(), (), refused(task, error)))
+            self._fail(job, error)
             return None
 
     def _pace(self) -> Pace:
@@ -176,9 +196,11 @@ class HttpRunner:
             from dfnb.durable_http.tokens import Tokens, default_credential
 
             settings = self._settings
-            self._gate = HostGate(settings.requests_per_host)
+            self._gate = self._gate or HostGate()
+            self._gate.at_once = settings.requests_per_host
             for url, until in self._pauses:
                 self._gate.pause(url, until)
+            self._pauses.clear()
             self._sender = Sender(
                 self._clock.now, clients={"": settings.client or default_client, **settings.clients},
                 tokens=Tokens(make_credential=settings.credential or default_credential),
@@ -190,7 +212,7 @@ class HttpRunner:
         """Let new requests be made in a new way; those under way end in the old one."""
         import asyncio
 
-        sender, self._sender, self._gate = self._sender, None, None
+        sender, self._sender = self._sender, None
         if sender is not None:
             rest = list(self._running.values())
             closing = asyncio.gather(*rest, return_exceptions=True)
@@ -249,7 +271,6 @@ class HttpCalls:
         self._runner = runner
         self._clock = clock
         self._ready: list[HttpJob] = []
-        self._last_words: list[tuple[InstanceState, CallKey, WaitingCall]] = []
 
     def recover(self) -> None:
         """Take up every call that is not over where it stood."""
@@ -262,9 +283,7 @@ class HttpCalls:
                 self._hub.arm_call(call, waiting)
             else:
                 jobs.append(HttpJob(call, state.id, entry.attempt, 0, "", entry.data or ""))
-        for instance_id, call, waiting in self._hub.open_cancels():
-            jobs.append(HttpJob(call, instance_id, 0, waiting.attempt, waiting.work))
-        self._runner.submit(jobs)
+        self._runner.submit([*jobs, *map(_cancel_job, self._hub.open_cancels())])
 
     def ask(self, state: InstanceState, task: int, request: str) -> None:
         """An orchestrator's decision asks for a call; it is sent when `release` is called with what `take` gave."""
@@ -275,14 +294,14 @@ class HttpCalls:
     def take(self) -> list[HttpJob]:
         """What may leave once the present batch is on disk."""
         ready, self._ready = self._ready, []
-        return ready
+        return [*ready, *map(_cancel_job, self._hub.take_planned_cancels())]
 
     def release(self, jobs: Sequence[HttpJob]) -> None:
         """The batch is on disk."""
         self._runner.submit(jobs)
 
-    def round(self) -> list[InstanceState]:
-        """Send what is due and take in what came back; the instances whose waits have changed."""
+    def round(self) -> bool:
+        """Send what is due and take in what came back. False: nothing came."""
         due = [
             HttpJob(call, state.id, self._attempt(state, call[2]), waiting.attempt, waiting.work)
             for state, call, waiting in self._hub.take_due_calls()
@@ -290,22 +309,16 @@ class HttpCalls:
         self._runner.submit(due)  # their cause is on disk already
         steps = self._hub.take_call_steps()
         for state, step in steps:
+            if state is None:
+                continue  # the instance is gone; what was exchanged for it is written down all the same
             if step.waiting is not None and (state.is_terminal or state.generation != step.call[1]):
                 self._give_up(state, step.call, step.waiting)
-            elif step.waiting is not None:
-                self._show(state, step.call[2], step.waiting)
-        return [state for state, _ in steps]
+            self._hub.finish_turn(state, state.waits)
+        return bool(steps)
 
     def _attempt(self, state: InstanceState, task: int) -> int:
         entry = state.take_open(task)
         return entry.attempt if entry is not None else 1
-
-    def _show(self, state: InstanceState, task: int, waiting: WaitingCall) -> None:
-        """Say in the instance's waits until when the call waits, and for what."""
-        state.waits = tuple(
-            msgspec.structs.replace(wait, until=waiting.due_at) if wait.kind == "http" and wait.task == task else wait
-            for wait in state.waits
-        )
 
     def ended(self, state: InstanceState) -> None:
         """An instance has ended with calls open: those that wait are dropped, after their cancel request where one is wanted."""
@@ -320,9 +333,13 @@ class HttpCalls:
 
         cancel = cancel_work(CallWork.decode(waiting.work)) if waiting.work else None
         if cancel is not None:
-            work = cancel.encode()
-            self._hub.record_exchanges(state, [planned_cancel(call, waiting.attempt, work)])
-            self._ready.append(HttpJob(call, state.id, 0, waiting.attempt, work))
-        self._hub.stop_expecting(state, call[2])
+            self._hub.record_exchanges(state.key, [planned_cancel(call, waiting.attempt, cancel.encode())])
+        if state.generation == call[1]:
+            self._hub.stop_expecting(state, call[2])
+
+
+def _cancel_job(planned: tuple[CallKey, WaitingCall]) -> HttpJob:
+    call, waiting = planned
+    return HttpJob(call, "", 0, waiting.attempt, waiting.work)
 
 

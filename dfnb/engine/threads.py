@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -110,6 +111,16 @@ class LoopThread:
             if self._stopping:
                 return
             self._started().call_soon_threadsafe(action, *args)
+
+    def finish(self, work: Callable[[], Coroutine[Any, Any, None]], timeout: float) -> None:
+        """Run a last coroutine on the loop, if there ever was one, and wait at most `timeout` seconds for it."""
+        loop = self.loop
+        if loop is None or self._stopping:
+            return
+        import asyncio
+
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(work(), loop).result(max(timeout, 0.1))
 
     def close(self, timeout: float) -> None:
         """Cancel what runs and end the loop, waiting at most `timeout` seconds for that."""

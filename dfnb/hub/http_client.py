@@ -8,6 +8,7 @@ import duckdb
 
 from dfnb.hub import bodies
 from dfnb.hub.entity_client import EntityClientSide
+from dfnb.hub.http_state import CallSummary
 from dfnb.hub.sql import query
 from dfnb.records.http import Exchange, Pairs
 from dfnb.records.instance import InstanceRecord
@@ -19,6 +20,11 @@ class HttpClientSide(EntityClientSide):
     def exchanges(self, record: InstanceRecord) -> list[Exchange]:
         """All requests of an instance's HTTP calls with their answers, in the order in which they were written down."""
         return self._read(lambda cursor: _exchanges(cursor, record))
+
+    def calls(self, record: InstanceRecord, limit: int) -> list[CallSummary]:
+        """How an instance's latest HTTP calls stand: those with the newest exchanges first."""
+        rows = self._read(lambda cursor: cursor.execute(query("calls_of"), [record.key, limit]).fetchall())
+        return [CallSummary(*row) for row in rows]
 
     def hub_key(self) -> bytes:
         """A random key of this hub alone."""

@@ -31,3 +31,16 @@ class CallStep(NamedTuple):
     exchanges: tuple[Exchange, ...] = ()
     event: HistoryEvent | None = None
     waiting: WaitingCall | None = None
+
+
+class CallSummary(NamedTuple):
+    """How a call stands: what its latest exchange was, and how many there were before."""
+
+    generation: int
+    task: int
+    requests: int
+    polls: int
+    status: int | None
+    due_at: int | None
+    note: str | None
+    error: str | None

@@ -9,6 +9,8 @@ import contextlib
 import json
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from dfnb.errors import HubError
 from dfnb.hub import bodies
 from dfnb.hub.entity_worker import EntityWorkerSide
@@ -17,6 +19,7 @@ from dfnb.hub.sql import query
 from dfnb.hub.state import InstanceState, Message, OpenTask
 from dfnb.records.history import HistoryEvent, HttpCallCompleted, HttpCallFailed
 from dfnb.records.http import Exchange, Pairs
+from dfnb.records.instance import Wait
 
 LARGE = (HttpCallCompleted.kind, HttpCallFailed.kind)
 _EVENT_KIND, _EVENT_NAME = 4, 8
@@ -32,26 +35,23 @@ class HttpWorkerSide(EntityWorkerSide):
         key, generation, _ = step.call
         with self.changed:
             state = self._states.get(key)
-            if state is None:
-                return  # purged meanwhile
-            if step.event is not None:
-                self._put(state, Message(step.event, step.at, generation, step.attempt, exchanges=step.exchanges))
-            else:
+            if step.event is None:
                 self._call_steps.append(step)
+            elif state is not None:  # it was not purged meanwhile
+                self._put(state, Message(step.event, step.at, generation, step.attempt, exchanges=step.exchanges))
             self.changed.notify_all()
 
-    def take_call_steps(self) -> list[tuple[InstanceState, CallStep]]:
+    def take_call_steps(self) -> list[tuple[InstanceState | None, CallStep]]:
         """What came of requests whose calls are not over: written down by this, and waiting for their time after the commit."""
         with self.changed:
             steps, self._call_steps = self._call_steps, []
             known = [(self._states.get(step.call[0]), step) for step in steps]
-        taken = [(state, step) for state, step in known if state is not None]
-        for state, step in taken:
-            self.record_exchanges(state, step.exchanges)
-            if step.waiting is not None and _is_wanted(state, step.call):
-                self._batch.calls.append((step.call, step.waiting))
+        for state, step in known:
+            self.record_exchanges(step.call[0], step.exchanges)
+            if step.waiting is not None and state is not None and _is_wanted(state, step.call):
+                self._calls[step.call] = step.waiting
                 self._batch.timers.append((step.waiting.due_at, *step.call))
-        return taken
+        return known
 
     def take_due_calls(self) -> list[tuple[InstanceState, CallKey, WaitingCall]]:
         """Calls whose next request is to be sent now."""
@@ -80,10 +80,27 @@ class HttpWorkerSide(EntityWorkerSide):
         latest = {tuple(row[:3]): WaitingCall(row[3], row[4] or 0, row[5]) for row in rows}
         return [(state, task, entry, latest.get((state.key, state.generation, task))) for state, task, entry in found]
 
-    def open_cancels(self) -> list[tuple[str, CallKey, WaitingCall]]:
-        """Cancel requests that were decided on and have not been answered: instance id, call, the request."""
+    def open_cancels(self) -> list[tuple[CallKey, WaitingCall]]:
+        """Cancel requests that were decided on before a restart and have not been answered."""
         rows = self._read(lambda cursor: cursor.execute(query("open_cancels")).fetchall())
-        return [(id, (key, generation, task), WaitingCall(work, 0, attempt)) for key, id, generation, task, work, attempt in rows]
+        return [((key, generation, task), WaitingCall(work, 0, attempt)) for key, generation, task, work, attempt in rows]
+
+    def take_planned_cancels(self) -> list[tuple[CallKey, WaitingCall]]:
+        """Cancel requests that the present batch decides on; they leave when it is on disk."""
+        planned, self._planned = self._planned, []
+        return planned
+
+    def with_times(self, state: InstanceState, waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
+        """Waits for HTTP calls with the time of the next request, and with what else it waits for."""
+        return tuple(self._timed(state, wait) if wait.kind == "http" else wait for wait in waits)
+
+    def _timed(self, state: InstanceState, wait: Wait) -> Wait:
+        waiting = self._calls.get((state.key, state.generation, wait.task or 0))
+        entry = state.take_open(wait.task or 0)
+        if waiting is None or entry is None:
+            return wait
+        name = f"{entry.name} ({waiting.why})" if waiting.why else entry.name
+        return structs.replace(wait, name=name, until=waiting.due_at)
 
     def arm_call(self, call: CallKey, waiting: WaitingCall) -> None:
         """Have a call wait for its time, without writing anything."""
@@ -96,13 +113,16 @@ class HttpWorkerSide(EntityWorkerSide):
 
     # within the present batch
 
-    def record_exchanges(self, state: InstanceState, exchanges: Sequence[Exchange]) -> None:
-        """Add exchanges to the present batch."""
+    def record_exchanges(self, key: int, exchanges: Sequence[Exchange]) -> None:
+        """Add exchanges of an instance to the present batch."""
         for exchange in exchanges:
+            if exchange.purpose == "cancel" and exchange.work is not None:
+                call = (key, exchange.generation, exchange.task)
+                self._planned.append((call, WaitingCall(exchange.work, 0, exchange.attempt)))
             pos = self._next_pos
             self._next_pos += 1
             self._batch.exchanges.append((
-                pos, state.key, exchange.generation, exchange.task, exchange.attempt, exchange.purpose, exchange.sent_at,
+                pos, key, exchange.generation, exchange.task, exchange.attempt, exchange.purpose, exchange.sent_at,
                 exchange.took, exchange.method, exchange.url, _pairs(exchange.request_headers),
                 *self._placed(exchange.request_body), len(exchange.request_body), exchange.status,
                 _pairs(exchange.response_headers), *self._placed(exchange.response_body), len(exchange.response_body),

@@ -61,6 +61,7 @@ class WorkingSet:
         self._calls: dict[CallKey, WaitingCall] = {}  # HTTP calls between two requests
         self._due_calls: list[CallKey] = []
         self._call_steps: list[CallStep] = []
+        self._planned: list[tuple[CallKey, WaitingCall]] = []  # cancel requests that the present batch decides on
         self._known_bodies: set[str] | None = None  # the hashes in `http_body`, once they are needed
         self._bodies_left = False  # whether instances were deleted whose bodies may still be there
         self._chores: deque[Callable[[], None]] = deque()  # for the engine's thread, between two turns
@@ -117,6 +118,7 @@ class WorkingSet:
             state = self._by_id.get(lock.id)
             return (
                 state is not None
+                and state.key == lock.key
                 and not state.is_terminal
                 and state.generation == lock.generation
                 and state.take_open(lock.task or 0) is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dfnb.hub.entity_state import EntityState
-from dfnb.hub.http_state import CallKey, WaitingCall
 from dfnb.hub.journal import Row
 from dfnb.hub.state import Ack, InstanceState
 from dfnb.records.entity import EntityRecord
@@ -14,7 +13,7 @@ class OpenBatch:
     """Rows, and the states and clients they concern."""
 
     __slots__ = (
-        "acks", "bodies", "calls", "entities", "entity_records", "exchanges", "logs", "operations", "records", "replaced", "rows",
+        "acks", "bodies", "entities", "entity_records", "exchanges", "logs", "operations", "records", "replaced", "rows",
         "states", "timers",
     )
 
@@ -32,8 +31,6 @@ class OpenBatch:
         self.replaced: list[int] = []
         self.timers: list[tuple[int, int, int, int]] = []
         """(due, key, generation, task) of instances; of entities the key, and the operation's number for the task."""
-        self.calls: list[tuple[CallKey, WaitingCall]] = []
-        """HTTP calls that wait for the time of their next request."""
 
     def tables(self) -> dict[str, list[Row]]:
         """The rows by table."""

@@ -151,15 +151,20 @@ SELECT instance, generation, task, arg_max(work, pos), arg_max(due_at, pos), max
 FROM http_exchange WHERE instance IN (SELECT unnest(?)) GROUP BY instance, generation, task HAVING arg_max(coalesce(work, ''), pos) <> ''
 
 -- name: open_cancels
-SELECT x.instance, i.id, x.generation, x.task, arg_max(x.work, x.pos), max(x.attempt)
-FROM http_exchange x JOIN instance i ON i.key = x.instance
-WHERE (x.instance, x.generation, x.task) IN (SELECT (instance, generation, task) FROM http_exchange WHERE purpose = 'cancel' AND method = '')
-GROUP BY x.instance, i.id, x.generation, x.task HAVING arg_max(coalesce(x.work, ''), x.pos) <> ''
+SELECT instance, generation, task, arg_max(work, pos), max(attempt) FROM http_exchange WHERE purpose = 'cancel'
+GROUP BY instance, generation, task HAVING arg_max(coalesce(work, ''), pos) <> ''
 
 -- name: exchanges_of
 SELECT generation, task, attempt, purpose, sent_at, took, method, url, request_headers, request_body, request_hash, status,
     response_headers, response_body, response_hash, asked, due_at, note, error
 FROM http_exchange WHERE instance = ? AND method <> '' ORDER BY pos
+
+-- name: calls_of
+SELECT generation, task, requests, polls, latest.status, latest.due_at, latest.note, latest.error FROM (
+    SELECT generation, task, count(*) AS requests, count(*) FILTER (purpose = 'poll') AS polls, max(pos) AS pos,
+        arg_max({status: status, due_at: due_at, note: note, error: error}, pos) AS latest
+    FROM http_exchange WHERE instance = ? AND method <> '' GROUP BY generation, task
+) ORDER BY pos DESC LIMIT ?
 
 -- name: paused_hosts
 SELECT url, max(sent_at + took + asked) FROM http_exchange
@@ -178,7 +183,9 @@ DELETE FROM http_exchange WHERE instance IN ({})
 DELETE FROM http_body WHERE hash NOT IN (
     SELECT request_hash FROM http_exchange WHERE request_hash IS NOT NULL
     UNION SELECT response_hash FROM http_exchange WHERE response_hash IS NOT NULL
-    UNION SELECT name FROM event WHERE kind IN (51, 52) AND name IS NOT NULL)
+    UNION SELECT name FROM event WHERE kind IN (51, 52) AND name IS NOT NULL
+    UNION SELECT unnest(?)
+) RETURNING hash
 
 -- name: delete_operations
 DELETE FROM operation WHERE entity IN ({})

@@ -229,7 +229,7 @@ class HubWorkerSide(HttpWorkerSide):
         for message in messages:
             kind, task, took, name, data = message.event.columns()
             name, data = self._name_and_data(message.event, name, data)
-            self.record_exchanges(state, message.exchanges)
+            self.record_exchanges(state.key, message.exchanges)
             generation = state.generation if message.generation is None else message.generation
             turn = 0 if isinstance(message.event, _SAID_ONCE) and generation == state.generation else -1
             self._batch.rows.append((self._next_pos, state.key, generation, turn, kind, task, took, message.at, name, data))
@@ -249,7 +249,7 @@ class HubWorkerSide(HttpWorkerSide):
 
     def finish_turn(self, state: InstanceState, waits: tuple[Wait, ...], messages: Sequence[Message] = ()) -> None:
         """Close an instance's turn: what it waits for now, and which messages it took in."""
-        state.waits = waits
+        state.waits = self.with_times(state, waits) if waits else ()
         self._batch.states[state.key] = state
         self._batch.records[state.key] = state.to_record()
         self._count_acks(messages)
@@ -257,7 +257,7 @@ class HubWorkerSide(HttpWorkerSide):
             if message.logs:
                 self.write_logs(state, message.logs)
             if message.exchanges:
-                self.record_exchanges(state, message.exchanges)
+                self.record_exchanges(state.key, message.exchanges)
 
     def _count_acks(self, messages: Sequence[Message]) -> None:
         self._batch.acks += [message.ack for message in messages if message.ack is not None]
@@ -309,7 +309,6 @@ class HubWorkerSide(HttpWorkerSide):
         """The batch counts (on disk, or at the relaxed level handed over): clients see it and its effects leave."""
         ended: list[InstanceState] = []
         with self.changed:
-            self._calls.update(made.calls)
             for timer in made.timers:
                 heapq.heappush(self._timers, timer)
             for key, record in made.records.items():
