@@ -8,14 +8,30 @@ from typing import Any
 from dfnb.app import DurableApp, close, current, instance, open, sql, start, start_many
 from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.entities import CleanEntityStorageResult, DurableEntityStatus, EntityHandle, EntityStateResponse
+from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import Entity, Orchestrator, Registry, activity, entity, orchestrator
+from dfnb.durable_http.description import Poll
+from dfnb.durable_http.retry_after import Pace
+from dfnb.durable_http.secrets import Secret
+from dfnb.durable_http.tokens import (
+    CallableTokenSource,
+    CredentialTokenSource,
+    ManagedIdentityOptions,
+    ManagedIdentityTokenSource,
+)
+from dfnb.engine.http import HttpSettings
 from dfnb.engine.info import ActivityCancelled, activity_info
 from dfnb.errors import (
     DefinitionError,
     DfnbError,
+    HttpCallError,
+    HttpConnectionError,
+    HttpRefusedError,
+    HttpRetriesExhaustedError,
+    HttpTimeoutError,
     HubClosedError,
     HubError,
     HubFormatError,
@@ -31,14 +47,18 @@ from dfnb.errors import (
     NonDeterminismError,
     NotRegisteredError,
     PayloadError,
+    PrivateAddressError,
     QueryError,
+    SecretNotAvailableError,
     TaskCancelledError,
     TaskError,
     TaskFailedError,
+    TokenError,
     WaitTimeoutError,
 )
 from dfnb.records.entity_id import EntityId
 from dfnb.records.failure import FailureDetails
+from dfnb.records.http import DurableHttpRequest, DurableHttpResponse
 from dfnb.records.instance import OrchestrationRuntimeStatus
 from dfnb.records.retry import RetryOptions, RetryPolicy
 from dfnb.replay.context import DurableOrchestrationContext
@@ -48,12 +68,16 @@ from dfnb.replay.tasks import Task, TaskState, TimerTask
 __all__ = [
     "ActivityCancelled",
     "AsyncDurableOrchestrationClient",
+    "CallableTokenSource",
     "CleanEntityStorageResult",
+    "CredentialTokenSource",
     "DefinitionError",
     "DfnbError",
     "DurableApp",
     "DurableEntityContext",
     "DurableEntityStatus",
+    "DurableHttpRequest",
+    "DurableHttpResponse",
     "DurableOrchestrationClient",
     "DurableOrchestrationContext",
     "DurableOrchestrationStatus",
@@ -62,6 +86,14 @@ __all__ = [
     "EntityId",
     "EntityStateResponse",
     "FailureDetails",
+    "HttpCallError",
+    "HttpConnectionError",
+    "HttpExchange",
+    "HttpLog",
+    "HttpRefusedError",
+    "HttpRetriesExhaustedError",
+    "HttpSettings",
+    "HttpTimeoutError",
     "HubClosedError",
     "HubError",
     "HubFormatError",
@@ -75,22 +107,30 @@ __all__ = [
     "InstanceFinishedError",
     "InstanceNotFoundError",
     "LockingRulesViolationError",
+    "ManagedIdentityOptions",
+    "ManagedIdentityTokenSource",
     "NonDeterminismError",
     "NotRegisteredError",
     "OrchestrationRuntimeStatus",
     "Orchestrator",
+    "Pace",
     "PayloadError",
+    "Poll",
+    "PrivateAddressError",
     "PurgeHistoryResult",
     "QueryError",
     "Registry",
     "RetryOptions",
     "RetryPolicy",
+    "Secret",
+    "SecretNotAvailableError",
     "Task",
     "TaskCancelledError",
     "TaskError",
     "TaskFailedError",
     "TaskState",
     "TimerTask",
+    "TokenError",
     "WaitTimeoutError",
     "activity",
     "activity_info",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dfnb.client.wire_entities import EntityEvent, EntityMessages
+from dfnb.client.wire_http import as_activity
 from dfnb.records import payload
 from dfnb.records.history import (
     CustomStatusSet,
@@ -51,9 +52,10 @@ def history_events(history: Sequence[Recorded], *, show_input: bool, show_output
     scheduled: dict[int, tuple[int, Recorded]] = {}
     due: dict[int, str] = {}
     messages = EntityMessages()
-    for row in history:
-        if isinstance(row.event, _LEFT_OUT):
+    for given in history:
+        if isinstance(given.event, _LEFT_OUT):
             continue
+        row = given._replace(event=as_activity(given.event, show_input, show_output))
         if isinstance(row.event, EntityEvent):
             entries += [{**one, "Timestamp": moment(row.at)} for one in messages.entries(row.event, show_input)]
             continue

@@ -6,7 +6,6 @@ import base64
 import codecs
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -16,11 +15,14 @@ import msgspec
 
 from dfnb.records import payload
 from dfnb.records.history import HttpCallCompleted
+from dfnb.records.http_checks import check_headers, check_retries, check_span, check_uri, checked_codes
+from dfnb.records.http_headers import Headers as Headers
+from dfnb.records.http_headers import Pairs as Pairs
+from dfnb.records.http_headers import pairs_of
 from dfnb.records.http_references import hidden, is_secret, rebuilt
+from dfnb.records.http_wire import wire_form
 from dfnb.records.retry import RetryPolicy
 from dfnb.records.times import to_microseconds
-
-Pairs = tuple[tuple[str, str], ...]
 
 CREDENTIAL_HEADERS = frozenset({
     "api-key", "apikey", "authentication", "authorization", "cookie", "ocp-apim-subscription-key", "private-token",
@@ -30,7 +32,6 @@ CREDENTIAL_HEADERS = frozenset({
 })  # fmt: skip
 """Headers whose value is usually a credential; in lower case, compared ignoring case."""
 
-_LONGEST_SPAN = 100 * 365 * 86_400.0
 _PASSWORD = re.compile(r"^[a-z]+://[^/?#]*:(?P<password>[^/?#]+)@", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)[^/]*@")
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?(?P<name>[^\s\"';]+)", re.IGNORECASE)
@@ -39,58 +40,6 @@ _NO_CHARSETS = frozenset({"idna", "mbcs", "oem", "punycode", "raw-unicode-escape
 
 
 # ---- what came back
-
-
-class Headers(dict[str, Any]):
-    """Headers by name, compared ignoring case; several values of one name are a list, as in the original."""
-
-    def __init__(self, pairs: Iterable[tuple[str, str]] | Mapping[str, Any] = ()) -> None:
-        super().__init__()
-        for name, value in pairs_of(pairs):
-            before = self.get(name)
-            if before is None:
-                self[name] = value
-            elif isinstance(before, list):
-                before.append(value)
-            else:
-                self[name] = [before, value]
-
-    def get_list(self, name: str) -> list[str]:
-        """All values of a header, in order."""
-        found = self.get(name, [])
-        return list(found) if isinstance(found, list) else [found]
-
-    def _known(self, name: object) -> Any:
-        """The name as it is spelled here, or as it was given."""
-        if not isinstance(name, str) or super().__contains__(name):
-            return name
-        folded = name.lower()
-        return next((known for known in self if known.lower() == folded), name)
-
-    def __missing__(self, name: str) -> Any:
-        known = self._known(name)
-        if known == name:
-            raise KeyError(name)
-        return self[known]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(self._known(name), value)
-
-    def __delitem__(self, name: str) -> None:
-        super().__delitem__(self._known(name))
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(self._known(name))
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value, or `default`."""
-        return super().get(self._known(name), default)
-
-
-def pairs_of(headers: Iterable[tuple[str, str]] | Mapping[str, Any] | None) -> Pairs:
-    """Headers one value at a time; a list under a name is several."""
-    items = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return tuple((name, one) for name, value in items for one in (value if isinstance(value, list | tuple) else [value]))
 
 
 class DurableHttpResponse(dict[str, Any]):
@@ -259,15 +208,15 @@ class DurableHttpRequest:
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or not (self.method.isascii() and self.method.isalpha()):
             raise ValueError(f"the method must be a word like GET or POST, not {self.method!r}")
-        _check_uri(self.uri)
+        check_uri(self.uri)
         if self.is_raw_str and not isinstance(self.content, str) and not is_secret(self.content):
             raise TypeError(f"is_raw_str is for content that is a text, not {type(self.content).__name__}")
-        _check_headers(self.headers)
-        _check_span("timeout", self.timeout)
+        check_headers(self.headers)
+        check_span("timeout", self.timeout)
         if not isinstance(self.deadline, datetime):
-            _check_span("deadline", self.deadline)
-        _check_retries(self.retry_options)
-        object.__setattr__(self, "status_codes_to_retry", _codes(self.status_codes_to_retry))
+            check_span("deadline", self.deadline)
+        check_retries(self.retry_options)
+        object.__setattr__(self, "status_codes_to_retry", checked_codes(self.status_codes_to_retry))
         if not isinstance(self.idempotency_key, bool | str) or self.idempotency_key == "":
             raise ValueError(f"idempotency_key must be True, or a text of your own, not {self.idempotency_key!r}")
         for name, read in _understood.items():
@@ -303,56 +252,9 @@ class DurableHttpRequest:
         }
         return payload.encode(values, what=f"the request {self.title!r}") or ""
 
-
-def _check_uri(uri: Any) -> None:
-    text = hidden(str(uri)) if isinstance(uri, str) or is_secret(uri) else None
-    if text is not None and text.startswith("<secret: "):
-        return  # what it begins with is known when it is sent
-    if text is None or not re.match(r"https?://[^/?#]", text, re.IGNORECASE):
-        raise ValueError(f"the uri must be a text that begins with http:// or https:// and a host, not {uri!r:.100}")
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError(f"the uri has a line break or another control character in it: {text!r:.100}")
-
-
-def _check_headers(headers: Any) -> None:
-    if headers is None:
-        return
-    if not isinstance(headers, Mapping):
-        raise TypeError(f"headers must be a dict of names and values, not {type(headers).__name__}")
-    for name in headers:
-        if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            raise ValueError(f"{name!r} cannot be the name of a header")
-    for name, value in pairs_of(headers):
-        if not isinstance(value, str) and not is_secret(value):
-            raise TypeError(f"the value of header {name!r} must be a text, a secret or a list of them, not {type(value).__name__}")
-        if isinstance(value, str) and re.search(r"[\r\n\x00]", value):
-            raise ValueError(f"the value of header {name!r} has a line break in it; no header can hold one")
-
-
-def _check_span(name: str, span: Any) -> None:
-    if span is None:
-        return
-    seconds = span.total_seconds() if isinstance(span, timedelta) else span
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not number or not math.isfinite(seconds) or not 0 < seconds <= _LONGEST_SPAN:
-        raise ValueError(f"{name} must be a timedelta or a number of seconds, more than none and less than 100 years, not {span!r}")
-
-
-def _check_retries(policy: Any) -> None:
-    if policy is None:
-        return
-    if not isinstance(policy, RetryPolicy):
-        raise TypeError(f"retry_options must be RetryOptions or RetryPolicy, not {type(policy).__name__}")
-    if policy.handle is not None:
-        raise ValueError("retry_options of call_http cannot have `handle`: name statuses in status_codes_to_retry instead")
-
-
-def _codes(given: Any) -> tuple[int, ...]:
-    codes = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
-    for code in codes:
-        if isinstance(code, bool) or not isinstance(code, int) or not 100 <= code <= 599:
-            raise ValueError(f"status_codes_to_retry must be a list of HTTP statuses such as [429, 503], not {given!r:.100}")
-    return tuple(map(int, codes))
+    def to_wire(self) -> dict[str, Any]:
+        """The call as the original writes it, for people and tests; secrets as ``<secret: NAME>``."""
+        return wire_form(self.encode(0))
 
 
 def _is_plain_credential(name: str, value: Any) -> bool:

@@ -34,9 +34,10 @@ TERMINAL = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One thing an instance waits for. `kind`: activity, timer, retry, orchestration, event, entity, lock, definition, held, more.
+    """One thing an instance waits for.
 
-    The name of an entity's operation is ``@name@key operation``.
+    `kind`: activity, timer, retry, orchestration, event, entity, lock, http, definition, held, more. The name of an entity's
+    operation is ``@name@key operation``.
     """
 
     kind: str
@@ -60,6 +61,7 @@ _WAIT_WORDS = {
     "event": "event {self.name}",
     "entity": "operation {operation} of entity {entity}",
     "lock": "the lock of {self.name}",
+    "http": "the HTTP call {self.name}",
     "timer": "timer",
     "retry": "next try of {self.name}",
     "definition": "the cell that defines {self.name}",

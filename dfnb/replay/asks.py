@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from dfnb.records import payload
@@ -17,6 +18,7 @@ from dfnb.records.history import (
     EventRaised,
     ExecutionStarted,
     HistoryEvent,
+    HttpCallScheduled,
     SubOrchestrationInstanceCreated,
     TaskScheduled,
     TimerCanceled,
@@ -30,6 +32,7 @@ from dfnb.replay.tasks import (
     EntityCallTask,
     EntityLockTask,
     ExternalEventTask,
+    HttpTask,
     SubOrchestrationTask,
     Task,
     TimerTask,
@@ -57,6 +60,8 @@ class Asks:
         self._status: CustomStatusSet | None = None
         self._next_input: str | None = None
         self._keep_events = True
+        self._warnings: list[str] = []
+        self._warned: set[str] = set()
 
     def ask_activity(self, name: str, input: str | None, policy: RetryPolicy | None, expected_type: Any) -> Task:
         task = ActivityTask(self._number(), name, input, policy, expected_type, self.now)
@@ -126,6 +131,17 @@ class Asks:
         self.section.end()
         if not self._finished:  # at the end all locks are given back without being asked
             self._asked.append(EntityUnlockSent(number, request.entities if request is not None else ()))
+
+    def ask_http(self, name: str, request: str, plain_credentials: Iterable[str]) -> Task:
+        for what in plain_credentials:
+            self._warn_once(f"{what} is written into the history as it is; use df.Secret.env(...)")
+        task = HttpTask(self._number(), name, self.now)
+        return self._schedule(task, HttpCallScheduled(task.id or 0, name, request))
+
+    def _warn_once(self, sentence: str) -> None:
+        if sentence not in self._warned and not self.replaying:
+            self._warnings.append(sentence)
+        self._warned.add(sentence)
 
     def continue_as_new(self, input: str | None, save_events: bool) -> None:
         self.will_continue_as_new = True

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 import typing
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dfnb.definitions import name_of
 from dfnb.records import payload
 from dfnb.records.entity_id import EntityId
+from dfnb.records.http import DurableHttpRequest
 from dfnb.records.retry import RetryPolicy, check_retry_options
 from dfnb.records.times import MICROSECOND, to_datetime, to_microseconds
 from dfnb.replay.locks import lock_set
@@ -147,6 +149,26 @@ class DurableOrchestrationContext:
         text = payload.encode(input_, what=f"the input of sub-orchestration {named!r}")
         return self._replay.ask_sub_orchestration(named, text, policy, expected_type, instance_id, version)
 
+    def call_http(
+        self, method: str | DurableHttpRequest, uri: Any = None, content: Any = None, headers: Mapping[str, Any] | None = None,
+        token_source: Any = None, is_raw_str: bool = False, *, asynchronous_pattern_enabled: bool = True,
+        retry_options: RetryPolicy | None = None, timeout: timedelta | float | None = None,
+        deadline: timedelta | datetime | float | None = None, poll: Any = "auto", status_codes_to_retry: Iterable[int] = (),
+        idempotency_key: bool | str = False, client: str | None = None,
+    ) -> Task:
+        """Call an HTTP API, wait as long as it says "not yet", and get its answer: a DurableHttpResponse, whatever its status.
+
+        The arguments are those of `DurableHttpRequest`. The first one may also be a whole one: what else is given then takes the
+        place of its parts. A call that cannot be brought to an end raises HttpCallError at the ``yield``.
+        """
+        given = {name: value for name, value in locals().items() if name not in ("self", "method")}
+        parts = {name: value for name, value in given.items() if value is not _HTTP_DEFAULTS.get(name)}
+        if isinstance(method, DurableHttpRequest):
+            request = dataclasses.replace(method, **parts) if parts else method
+        else:
+            request = DurableHttpRequest(method, **{"uri": None, **parts})
+        return self._replay.ask_http(request.title, request.encode(self._replay.now), request.plain_credentials)
+
     def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
         """A task done at that time (naive means UTC), or that long after now. A time that has passed fires at once."""
         return self._replay.ask_timer(self._moment(fire_at, "create_timer"))
@@ -234,6 +256,9 @@ class DurableOrchestrationContext:
         text = payload.encode(status, what="the custom status")
         self._custom_status = status
         self._replay.set_custom_status(text)
+
+
+_HTTP_DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(DurableHttpRequest)} | {"uri": None}
 
 
 class _ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):

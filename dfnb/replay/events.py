@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +15,14 @@ from dfnb.records.history import (
     ExecutionCompleted,
     ExecutionStarted,
     HistoryEvent,
+    HttpCallCompleted,
+    HttpCallScheduled,
     Recorded,
     SubOrchestrationInstanceCreated,
     TimerCreated,
 )
+from dfnb.records.http import DurableHttpResponse
+from dfnb.records.http_wire import wire_form
 from dfnb.records.times import to_datetime
 from dfnb.replay.tasks import shortened
 
@@ -64,6 +69,10 @@ def _fields(event: HistoryEvent) -> dict[str, Any]:
         fields["InstanceId"] = event.entity
     if isinstance(event, EntityLockRequested):
         fields["Input"] = ", ".join(event.entities)
+    if isinstance(event, HttpCallScheduled):
+        fields["Input"] = json.dumps(wire_form(event.request), ensure_ascii=False)
+    if isinstance(event, HttpCallCompleted):
+        fields["Result"] = json.dumps(DurableHttpResponse.of(event), ensure_ascii=False)
     if isinstance(event, TimerCreated):
         fields["FireAt"] = to_datetime(event.fire_at)
     return fields
@@ -96,4 +105,5 @@ _WORDS = {
     "EntityOperationSignaled": "a signal for operation",
     "EntityLockRequested": "the lock",
     "EntityUnlockSent": "the release of the lock",
+    "HttpCallScheduled": "the HTTP call",
 }

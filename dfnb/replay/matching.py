@@ -16,12 +16,14 @@ from dfnb.records.history import (
     ExecutionCompleted,
     ExecutionRewound,
     HistoryEvent,
+    HttpCallScheduled,
     Recorded,
     SubOrchestrationInstanceCreated,
     TaskScheduled,
     TimerCanceled,
     TimerCreated,
 )
+from dfnb.records.http_references import without_tags
 from dfnb.replay.events import describe
 
 _WHAT_COUNTS: dict[type[HistoryEvent], Callable[[Any], Any]] = {
@@ -31,6 +33,7 @@ _WHAT_COUNTS: dict[type[HistoryEvent], Callable[[Any], Any]] = {
     EntityOperationCalled: attrgetter("task", "entity", "name"),
     EntityOperationSignaled: attrgetter("task", "entity", "name"),
     EntityLockRequested: attrgetter("task", "entities"),
+    HttpCallScheduled: attrgetter("task", "name"),
     # in its place too: released later than recorded, code would run unprotected; earlier, the locks would never come back
     EntityUnlockSent: attrgetter("task"),
     ExecutionCompleted: attrgetter("status"),
@@ -123,7 +126,16 @@ def _agree(asked: HistoryEvent, recorded: HistoryEvent) -> bool:
 
 def _input_warning(asked: HistoryEvent, recorded: HistoryEvent, number: int) -> list[str]:
     if getattr(asked, "input", None) == getattr(recorded, "input", None) or isinstance(asked, SubOrchestrationInstanceCreated):
-        return []  # the input of a sub-orchestration stands in the child's own history
+        return _request_warning(asked, recorded, number)  # the input of a sub-orchestration stands in the child's own history
     what = describe(asked).rpartition(" (")[0]
     stays = "signal stays as it was sent" if isinstance(asked, EntityOperationSignaled) else "result is used"
     return [f"{what} (event {number}) was recorded with another input than the code gives now; the recorded {stays}"]
+
+
+def _request_warning(asked: HistoryEvent, recorded: HistoryEvent, number: int) -> list[str]:
+    if not (isinstance(asked, HttpCallScheduled) and isinstance(recorded, HttpCallScheduled)):
+        return []
+    if asked.request == recorded.request or without_tags(asked.request) == without_tags(recorded.request):
+        return []  # after a restart the same secrets may be signed with another key
+    what = describe(asked).rpartition(" (")[0]
+    return [f"{what} (event {number}) was recorded with another request than the code gives now; the recorded one counts"]

@@ -30,6 +30,8 @@ from dfnb.records.history import (
     ExecutionStarted,
     ExecutionSuspended,
     HistoryEvent,
+    HttpCallCompleted,
+    HttpCallFailed,
     OrchestratorStarted,
     Recorded,
     SubOrchestrationInstanceCompleted,
@@ -41,10 +43,12 @@ from dfnb.records.history import (
     TimerCreated,
     TimerFired,
 )
+from dfnb.records.http import DurableHttpResponse
 from dfnb.records.instance import Wait
 from dfnb.replay.asks import Asks
 from dfnb.replay.context import DurableOrchestrationContext
 from dfnb.replay.events import HistoryEventView, view
+from dfnb.replay.http import error_of
 from dfnb.replay.matching import COMPARED, OUTPUTS, compare, compare_before_rewind, is_rewind, turns
 from dfnb.replay.rewind import effective, failed_tasks, failed_turn
 from dfnb.replay.tasks import (
@@ -86,7 +90,6 @@ class OrchestrationReplay(Asks):
         self._history: list[tuple[int, int, Sequence[HistoryEvent]]] = []
         self._turn = 0
         self._thrown: dict[int, Task] = {}
-        self._warnings: list[str] = []
         self._undone: frozenset[int] = frozenset()
 
     # the two entries
@@ -246,6 +249,20 @@ class OrchestrationReplay(Asks):
         task.fail(TaskFailedError(task.subject, failure, event.task))
         self._advance()
 
+    def _on_http_completed(self, event: HttpCallCompleted) -> None:
+        task = self._open.get(event.task)
+        if task is not None:
+            self._answered(task)
+            task.succeed(DurableHttpResponse.of(event))
+            self._advance()
+
+    def _on_http_failed(self, event: HttpCallFailed) -> None:
+        task = self._open.get(event.task)
+        if task is not None:
+            self._answered(task)
+            task.fail(error_of(task, event))
+            self._advance()
+
     def _on_timer_fired(self, event: TimerFired) -> None:
         task = self._open.get(event.task)
         if isinstance(task, TimerTask):
@@ -282,6 +299,8 @@ class OrchestrationReplay(Asks):
         EntityOperationCompleted: _on_completed,
         EntityOperationFailed: _on_failed,
         EntityLockGranted: _on_granted,
+        HttpCallCompleted: _on_http_completed,
+        HttpCallFailed: _on_http_failed,
         TimerFired: _on_timer_fired,
         EventRaised: _on_raised,
         ExecutionSuspended: _on_suspended,

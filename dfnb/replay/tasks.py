@@ -143,7 +143,6 @@ class _CallTask(Task):
 
     _wait_kind = "activity"
 
-
     @property
     def title(self) -> str:
         return repr(self.name)
@@ -199,6 +198,24 @@ class EntityCallTask(_CallTask):
     @property
     def subject(self) -> str:
         return f"Operation '{self.name}' of entity '{self.entity}'"
+
+
+class HttpTask(_CallTask):
+    """Done when the last answer of an HTTP call is there: its value, a DurableHttpResponse."""
+
+    __slots__ = ()
+    _wait_kind = "http"
+
+    def __init__(self, id: int, name: str, now: int) -> None:
+        super().__init__(id, name, None, None, None, now)
+
+    @property
+    def title(self) -> str:
+        return f"the HTTP call {self.name!r}"
+
+    @property
+    def subject(self) -> str:
+        return f"HTTP call '{self.name}'"
 
 
 class EntityLockTask(Task):
@@ -367,7 +384,7 @@ class WhenAnyTask(_CompositeTask):
 
 def unused_warning(tasks: Iterable[Task]) -> str | None:
     """The sentence about calls whose task the code never yielded, if there are any."""
-    kinds = (ActivityTask, EntityCallTask, EntityLockTask)
+    kinds = (ActivityTask, EntityCallTask, EntityLockTask, HttpTask)
     titles = {task.title for task in tasks if isinstance(task, kinds) and not task._used}
     if not titles:
         return None

@@ -11,17 +11,18 @@ what running instances remember.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dfnb.client.instance import Instance
-from dfnb.errors import HubFormatError
+from dfnb.errors import HttpCallError, HttpConnectionError, HttpTimeoutError, HubFormatError
 from dfnb.records import payload
 from dfnb.records.entity_id import EntityId
-from dfnb.records.failure import FailureDetails
+from dfnb.records.failure import FailureDetails, qualified_name
 from dfnb.records.history import (
     EVENT_TYPES,
     CustomStatusSet,
@@ -40,6 +41,9 @@ from dfnb.records.history import (
     ExecutionSuspended,
     ExecutionTerminated,
     HistoryEvent,
+    HttpCallCompleted,
+    HttpCallFailed,
+    HttpCallScheduled,
     Recorded,
     SubOrchestrationInstanceCompleted,
     SubOrchestrationInstanceCreated,
@@ -51,6 +55,8 @@ from dfnb.records.history import (
     TimerCreated,
     TimerFired,
 )
+from dfnb.records.http import DurableHttpRequest, DurableHttpResponse, Headers, response_text
+from dfnb.records.http_headers import pairs_of
 from dfnb.records.instance import Wait
 from dfnb.records.times import to_microseconds
 from dfnb.replay.locks import lock_set
@@ -75,7 +81,7 @@ class HistoryBuilder:
         self._now = to_microseconds(at)
         self._tasks = 0
         self._open: dict[str, list[int]] = {}
-        self._names: dict[int, TaskScheduled | EntityOperationCalled] = {}
+        self._names: dict[int, TaskScheduled | EntityOperationCalled | HttpCallScheduled] = {}
         self._add(ExecutionStarted(name, instance_id, payload.encode(input)))
 
     @property
@@ -114,9 +120,9 @@ class HistoryBuilder:
         return self._add(TimerCreated(task, self._now + round(seconds * _SECOND), retry=True))
 
     def scheduled_again(self, task: int) -> HistoryBuilder:
-        """The next try of an activity began, after its delay or a rewind; or an entity was called again after a rewind."""
+        """The next try of an activity began, after its delay or a rewind; or an entity or HTTP call was made again after one."""
         event = self._names[task]
-        self._open.setdefault("activity" if isinstance(event, TaskScheduled) else "entity call", []).append(task)
+        self._open.setdefault(_KIND_OF_CALL[type(event)], []).append(task)
         return self._add(event)
 
     def cancelled(self, timer: int | None = None) -> HistoryBuilder:
@@ -137,6 +143,13 @@ class HistoryBuilder:
         due_at = None if seconds is None else self._now + round(seconds * _SECOND)
         self._tasks += 1
         return self._add(EntityOperationSignaled(self._tasks, str(entity), operation, payload.encode(input), due_at))
+
+    def http_called(self, method: str | DurableHttpRequest, uri: Any = None, *parts: Any, **options: Any) -> HistoryBuilder:
+        """The code made an HTTP call; the arguments are those of `context.call_http`."""
+        request = method if isinstance(method, DurableHttpRequest) else DurableHttpRequest(method, uri, *parts, **options)
+        event = HttpCallScheduled(self._number("HTTP call"), request.title, request.encode(self._now))
+        self._names[event.task] = event
+        return self._add(event)
 
     def lock_requested(self, *entities: EntityId) -> HistoryBuilder:
         """The code asked for the locks of these entities."""
@@ -186,6 +199,24 @@ class HistoryBuilder:
         """A called entity raised."""
         failure = FailureDetails.from_exception(error)
         return self._happened(EntityOperationFailed(self._answered("entity call", task), failure), same_turn)
+
+    def http_completed(
+        self, status: int = 200, content: Any = "", headers: Mapping[str, Any] | None = None, *, url: str = "",
+        failed: bool = False, note: str = "", task: int | None = None, same_turn: bool = False,
+    ) -> HistoryBuilder:
+        """An HTTP call had its last answer. `content`: a text or bytes as they are, or data, to be JSON."""
+        text, charset = _answer_content(content, headers)
+        pairs = pairs_of(headers)
+        number = self._answered("HTTP call", task)
+        return self._happened(HttpCallCompleted(number, status, pairs, text, charset, url, failed, note), same_turn)
+
+    def http_failed(
+        self, error: BaseException, *, last: DurableHttpResponse | None = None, task: int | None = None, same_turn: bool = False
+    ) -> HistoryBuilder:
+        """An HTTP call could not be brought to an end: a TimeoutError, a ConnectionError, an HttpCallError or what it came from."""
+        number = self._answered("HTTP call", task)
+        answer = None if last is None else _recorded_answer(number, last)
+        return self._happened(HttpCallFailed(number, _http_failure(error), answer), same_turn)
 
     def lock_granted(self, task: int | None = None, *, same_turn: bool = False) -> HistoryBuilder:
         """All locks of a request were there."""
@@ -237,6 +268,36 @@ class HistoryBuilder:
         if task in waiting:
             waiting.remove(task)
         return task
+
+
+_KIND_OF_CALL: dict[type[HistoryEvent], str] = {
+    TaskScheduled: "activity", EntityOperationCalled: "entity call", HttpCallScheduled: "HTTP call",
+}  # fmt: skip
+
+
+def _answer_content(content: Any, headers: Mapping[str, Any] | None) -> tuple[str, str | None]:
+    """What a server sent as `content`, as it is recorded."""
+    if isinstance(content, str):
+        return content, "utf-8"
+    if isinstance(content, bytes):
+        return response_text(content, Headers(headers or {}).get("content-type"))
+    return json.dumps(content), "utf-8"
+
+
+def _recorded_answer(task: int, answer: DurableHttpResponse) -> HttpCallCompleted:
+    content = answer.content if answer.charset is not None else base64.b64encode(answer.content_bytes).decode()
+    pairs = pairs_of(answer.headers)
+    return HttpCallCompleted(task, answer.status_code, pairs, content, answer.charset, answer.url, answer.failed, answer.note)
+
+
+def _http_failure(error: BaseException) -> FailureDetails:
+    """The failure as it is recorded when a call ends that way."""
+    if isinstance(error, HttpCallError):
+        return FailureDetails(qualified_name(type(error)), error.details.message)
+    for plain, kind in ((TimeoutError, HttpTimeoutError), (ConnectionError, HttpConnectionError)):
+        if isinstance(error, plain):
+            return FailureDetails(qualified_name(kind), str(error))
+    return FailureDetails.from_exception(error)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

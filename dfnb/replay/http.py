@@ -1,0 +1,27 @@
+"""What an orchestrator's code is given of an HTTP call that is over: its answer, or the error to raise."""
+
+from __future__ import annotations
+
+from dfnb.errors import (
+    HttpCallError,
+    HttpConnectionError,
+    HttpRefusedError,
+    HttpRetriesExhaustedError,
+    HttpTimeoutError,
+)
+from dfnb.records.failure import qualified_name
+from dfnb.records.history import HttpCallFailed
+from dfnb.records.http import DurableHttpResponse
+from dfnb.replay.tasks import HttpTask
+
+_ERRORS: dict[str, type[HttpCallError]] = {
+    qualified_name(kind): kind
+    for kind in (HttpTimeoutError, HttpConnectionError, HttpRetriesExhaustedError, HttpRefusedError)
+}
+
+
+def error_of(task: HttpTask, event: HttpCallFailed) -> HttpCallError:
+    """The error that the history has of a call, with the last answer there was."""
+    kind = _ERRORS.get(event.failure.error_type, HttpCallError)
+    last = DurableHttpResponse.of(event.last) if event.last is not None else None
+    return kind(task.subject, event.failure, event.task, last)
