@@ -18,6 +18,7 @@ from dfnb.testing.faults import (
     Slow,
     Throttle,
 )
+from dfnb.testing.har import HarTransport
 from dfnb.testing.history import (
     HistoryBuilder,
     ReplayResult,
@@ -37,6 +38,7 @@ __all__ = [
     "FakeClock",
     "Fault",
     "Generated",
+    "HarTransport",
     "Header",
     "HistoryBuilder",
     "HtmlError",

@@ -269,6 +269,12 @@ class AsyncApi:
         """
         self._scripts.append(_Script(path, on, deque(faults), ()))
 
+    @property
+    def faults_left(self) -> int:
+        """How many of the `faults` have not happened yet: 0 at the end of a test whose faults were all met."""
+        with self._changed:
+            return sum(one is not None for script in self._scripts for one in script.once or ())
+
     def always(self, path: str, *faults: Fault, on: On | None = None) -> None:
         """Let all matching requests from now on go wrong in all these ways."""
         self._scripts.append(_Script(path, on, None, faults))

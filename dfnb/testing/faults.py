@@ -92,7 +92,10 @@ class Drop(Reset):
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """The answer is kept back for so many seconds of the API's clock: a FakeClock has to be moved on. ``inf``: it never comes."""
+    """The answer is kept back for so many seconds of the API's clock, ``inf`` for ever.
+
+    A `FakeClock` has to be moved on by another thread or task than the one that waits for the answer.
+    """
 
     seconds: float
 

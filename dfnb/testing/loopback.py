@@ -109,12 +109,13 @@ async def _body(reader: asyncio.StreamReader, headers: Headers) -> bytes:
 
 async def _send(writer: asyncio.StreamWriter, request: ReceivedRequest, reply: Reply) -> bool:
     if reply.cut is None or reply.cut >= 0:
-        writer.write(_head(reply))
-        for piece in reply.chunks():
+        pieces = reply.chunks()
+        writer.write(_head(reply) + next(pieces, b""))  # at once: most answers are one packet
+        await writer.drain()
+        for piece in pieces:
             writer.write(piece)
             await writer.drain()
     if reply.cut is None:
-        await writer.drain()
         return True
     await _break_off(writer, reply)
     return False

@@ -306,3 +306,11 @@ def test_a_poll_that_is_refused_is_not_counted(api: AsyncApi, client: httpx.Clie
     api.faults("/work", Throttle(), Throttle(), on="poll")
     client.post("/work")
     assert [client.get("/operations/1").status_code for _ in range(4)] == [429, 429, 202, 204]
+
+
+def test_faults_that_were_not_met_are_counted(api: AsyncApi, client: httpx.Client) -> None:
+    api.faults("/check", Throttle(), None, ServerError())
+    api.always("/check", LowerCaseHeaders())
+    assert api.faults_left == 2
+    client.get("/check")
+    assert api.faults_left == 1
