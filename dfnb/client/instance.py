@@ -6,6 +6,7 @@ import concurrent.futures
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from dfnb.client.http_log import HttpLog
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import InstanceFailedError, WaitTimeoutError
 from dfnb.hub.protocol import Ended
@@ -58,6 +59,10 @@ class Instance:
     def logs(self) -> list[LogLine]:
         """What its orchestrator and activities printed and logged."""
         return self._client.logs(self.id)
+
+    def http(self) -> HttpLog:
+        """Every request its HTTP calls have sent, and what came back: a list that shows as a table."""
+        return self._client.http(self.id)
 
     # wait
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from dfnb.client.entity_client import EntityClient
+from dfnb.client.http_log import HttpLog, http_log
 from dfnb.client.instance import Instance
 from dfnb.client.paging import read_token, token
 from dfnb.client.status import (
@@ -24,6 +25,7 @@ from dfnb.client.status import (
 from dfnb.client.wire import history_events
 from dfnb.definitions import name_of
 from dfnb.errors import InstanceConflictError, InstanceFinishedError, InstanceNotFoundError
+from dfnb.hub.http_state import CallSummary
 from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
 from dfnb.records import payload
 from dfnb.records.history import (
@@ -152,6 +154,14 @@ class DurableOrchestrationClient(EntityClient):
     def logs(self, instance_id: str) -> list[LogLine]:
         """What the instance's orchestrator and activities printed and logged."""
         return self._hub.logs(self.record(instance_id))
+
+    def http(self, instance_id: str) -> HttpLog:
+        """Every request that the instance's HTTP calls have sent, and what came back; secrets are redacted."""
+        return http_log(instance_id, self._hub.exchanges(self.record(instance_id)))
+
+    def calls(self, record: InstanceRecord, limit: int) -> list[CallSummary]:
+        """How the latest HTTP calls of an instance stand, however many requests they have sent."""
+        return self._hub.calls(record, limit)
 
     def record(self, instance_id: str) -> InstanceRecord:
         record = self._hub.find(instance_id)
