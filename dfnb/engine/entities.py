@@ -61,11 +61,11 @@ class EntityEngine:
     def ask(self, state: InstanceState, event: HistoryEvent, at: int) -> None:
         """Send what an orchestrator's decision asks to the entities it is for."""
         if isinstance(event, EntityOperationCalled):
-            caller = Caller(state.id, state.generation, event.task)
+            caller = Caller(state.id, state.generation, event.task, state.key)
             self._hub.post_operation(event.entity, Operation("call", event.name, event.input, at, caller))
         elif isinstance(event, EntityOperationSignaled):
             due_at = event.due_at if event.due_at is not None and event.due_at > at else None
-            caller = Caller(state.id, state.generation)
+            caller = Caller(state.id, state.generation, None, state.key)
             self._hub.post_operation(event.entity, Operation("signal", event.name, event.input, at, caller, due_at))
         elif isinstance(event, EntityLockRequested):
             self._request_lock(state, event.task, event.entities, at)
@@ -77,6 +77,8 @@ class EntityEngine:
 
         They were given back at its end, and its code will find itself within the critical section.
         """
+        if not state.relocks:
+            return False
         granted = {message.event.task for message in messages if isinstance(message.event, EntityLockGranted)}
         again = [(task, entry) for task, entry in state.locks("relock", "relocking") if task not in granted]
         waits = []
@@ -86,9 +88,10 @@ class EntityEngine:
             if entry.kind == "relock" and state.open is not None:
                 state.open[task] = msgspec.structs.replace(entry, kind="relocking")
                 self._request_lock(state, task, entities, self._clock.now())
+        state.relocks = bool(waits)
         if waits:
             state.waits = tuple(waits)
-        return bool(waits)
+        return state.relocks
 
     def release_locks(self, state: InstanceState, at: int) -> None:
         """An instance, or its generation, has ended: nobody may wait for its locks."""
@@ -96,11 +99,11 @@ class EntityEngine:
             self._give_back(state, task, _decode_ids(entry.data or "[]"), at)
 
     def _request_lock(self, state: InstanceState, task: int, entities: tuple[str, ...], at: int) -> None:
-        caller = Caller(state.id, state.generation, task)
+        caller = Caller(state.id, state.generation, task, state.key)
         self._hub.post_operation(entities[0], Operation("lock", "", None, at, caller, None, entities))
 
     def _give_back(self, state: InstanceState, task: int, entities: tuple[str, ...], at: int) -> None:
-        caller = Caller(state.id, state.generation, task)
+        caller = Caller(state.id, state.generation, task, state.key)
         for entity in entities:
             self._hub.post_operation(entity, Operation("unlock", "", None, at, caller))
 
@@ -228,11 +231,12 @@ class EntityEngine:
 
     def _answer(self, caller: Caller, event: HistoryEvent, at: int) -> None:
         """Tell the orchestration. If it has failed in the meantime it may be rewound, and must find the answer then."""
-        if self._hub.post(caller.id, Message(event, at, caller.generation)) or isinstance(event, EntityLockGranted):
-            return
         state = self._hub.look_up(caller.id)
-        if state is not None and state.status == "Failed":
-            self._hub.record_late(state, [Message(event, at, caller.generation)])
+        if state is None or state.key != caller.key:
+            return  # purged, or started anew under the same id
+        message = Message(event, at, caller.generation)
+        if not self._hub.post(caller.id, message) and state.status == "Failed":
+            self._hub.record_late(state, [message])
 
     def _write_lines(self, entity: EntityState, number: int, operation: Operation, sink: capture.Sink, took: int) -> None:
         lines = list(sink.lines())

@@ -223,7 +223,7 @@ class EntityState:
 
 
 def _same_orchestration(one: Caller, other: Caller) -> bool:
-    return one.id == other.id and one.generation == other.generation
+    return one.id == other.id and one.generation == other.generation and one.key == other.key
 
 
 class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -234,6 +234,7 @@ class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     due_at: int | None = None
     locks: tuple[str, ...] = ()
     destroy: bool = False
+    key: int = 0
 
 
 _encode_header = msgspec.json.Encoder().encode
@@ -242,13 +243,13 @@ _decode_header = msgspec.json.Decoder(_Header).decode
 
 def header_of(operation: Operation) -> str | None:
     """The text that `operation_of` reads; None where there is nothing to tell."""
-    caller = operation.caller
-    generation, task = (caller.generation, caller.task) if caller is not None else (0, None)
-    header = _Header(generation, task, operation.due_at, operation.locks, operation.destroy)
+    caller = operation.caller or _NOBODY
+    header = _Header(caller.generation, caller.task, operation.due_at, operation.locks, operation.destroy, caller.key)
     return None if header == _NOTHING else _encode_header(header).decode()
 
 
 _NOTHING = _Header()
+_NOBODY = Caller("")
 
 
 def operation_of(
@@ -256,5 +257,5 @@ def operation_of(
 ) -> Operation:
     """The operation in a row."""
     more = _decode_header(header) if header else _NOTHING
-    who = Caller(caller, more.generation, more.task) if caller is not None else None
+    who = Caller(caller, more.generation, more.task, more.key) if caller is not None else None
     return Operation(mode, name or "", input, sent_at or 0, who, more.due_at, more.locks, more.destroy)

@@ -107,7 +107,9 @@ class EntityWorkerSide(WorkingSet):
         """Whether that orchestration still waits for the lock it asked for with that task."""
         with self.changed:
             state = self._by_id.get(caller.id)
-        if state is None or state.is_terminal or state.status == "ContinuedAsNew" or state.generation != caller.generation:
+        if state is None or state.key != caller.key or state.generation != caller.generation:
+            return False
+        if state.is_terminal or state.status == "ContinuedAsNew":
             return False
         entry = state.take_open(caller.task or 0)
         return entry is not None and entry.kind in ("lock", "relock", "relocking")

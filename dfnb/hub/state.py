@@ -99,7 +99,7 @@ class InstanceState:
 
     __slots__ = (
         "code", "created_at", "custom_status", "ended_pos", "failed_tries", "fresh", "generation", "held", "id", "inbox",
-        "key", "name", "open", "parent", "pending", "queued", "record", "result", "start_at", "started_pos", "status",
+        "key", "name", "open", "parent", "pending", "queued", "record", "relocks", "result", "start_at", "started_pos", "status",
         "suspended", "turn", "updated_at", "waiters", "waits",
     )
 
@@ -130,6 +130,8 @@ class InstanceState:
         self.fresh = False
         self.waiters: list[Future[Any]] | None = None
         self.record: InstanceRecord | None = None
+        self.relocks = False
+        """Whether it was rewound and may wait for the locks it held: saves looking through all it has asked for at every turn."""
 
     @property
     def is_terminal(self) -> bool:
@@ -280,6 +282,7 @@ class InstanceState:
         if any(isinstance(event, EntityLockGranted) and event.task == request.task for event in self.pending or ()):
             self._asked("locked", request.task, "", request.columns()[4], self.updated_at)
         else:
+            self.relocks = True
             self._asked("relock", request.task, "", request.columns()[4], self.updated_at)
 
     def _completed(self, event: ExecutionCompleted, pos: int, at: int) -> None:

@@ -15,6 +15,8 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     id: str
     generation: int = 0
     task: int | None = None
+    key: int = 0
+    """Which of the instances that have had that id; 0 for an entity."""
 
 
 class Operation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
