@@ -32,7 +32,7 @@ CREDENTIAL_HEADERS = frozenset({
 })  # fmt: skip
 """Headers whose value is usually a credential; in lower case, compared ignoring case."""
 
-_PASSWORD = re.compile(r"^[a-z]+://[^/?#]*:(?P<password>[^/?#]+)@", re.IGNORECASE)
+_PASSWORD = re.compile(r"^[a-z]+://(?P<login>[^/?#]*:[^/?#]+)@", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)[^/]*@")
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?(?P<name>[^\s\"';]+)", re.IGNORECASE)
 _NO_CHARSETS = frozenset({"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
@@ -233,7 +233,7 @@ class DurableHttpRequest:
         """Where a credential seems to stand that is no secret, and would be recorded as it is; in words."""
         found = [f"the value of header {name!r}" for name, value in pairs_of(self.headers) if _is_plain_credential(name, value)]
         login = _PASSWORD.match(hidden(str(self.uri)))
-        if login is not None and "<secret: " not in login["password"]:
+        if login is not None and "<secret: " not in login["login"]:
             found.append("the password in the URL")
         return list(dict.fromkeys(found))
 
