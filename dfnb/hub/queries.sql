@@ -11,7 +11,9 @@ UPDATE hub SET watermark = ?
 
 -- name: counters
 SELECT
-    greatest(watermark, (SELECT coalesce(max(pos), -1) FROM event), (SELECT coalesce(max(pos), -1) FROM operation)),
+    greatest(
+        watermark, (SELECT coalesce(max(pos), -1) FROM event), (SELECT coalesce(max(pos), -1) FROM operation),
+        (SELECT coalesce(max(pos), -1) FROM http_exchange)),
     greatest(
         (SELECT coalesce(max(key), 0) FROM instance), (SELECT coalesce(max(instance), 0) FROM event),
         (SELECT coalesce(max(key), 0) FROM entity), (SELECT coalesce(max(entity), 0) FROM operation))
@@ -19,6 +21,7 @@ FROM hub
 
 -- name: has_event
 SELECT 1 FROM event WHERE pos = $1 UNION ALL SELECT 1 FROM operation WHERE pos = $1
+UNION ALL SELECT 1 FROM http_exchange WHERE pos = $1
 
 -- name: changed_since
 SELECT DISTINCT instance FROM event WHERE pos > ?

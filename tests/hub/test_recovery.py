@@ -36,6 +36,7 @@ from dfnb.records.history import (
     TimerCreated,
     TimerFired,
 )
+from dfnb.records.http import Exchange
 
 FAILURE = FailureDetails("builtins.ValueError", "bad")
 FAR = 4_000_000_000_000_000
@@ -232,6 +233,23 @@ def test_positions_go_on_after_everything_was_purged(open_hub: Any, hand_of: Any
     hand_of(hub).start("new")
     hub.close(abandon=True)
     assert open_hub().find("new").status == "Running"
+
+
+def test_exchanges_after_a_crash_have_their_place_after_those_before_it(open_hub: Any, hand_of: Any) -> None:
+    hub = open_hub()
+    hand = hand_of(hub)
+    hand.start("a")
+    key = hub._by_id["a"].key
+    for attempt in range(1, 6):
+        hub.record_exchanges(key, [Exchange(0, 1, attempt, "poll", 0, 0, "GET", "https://api.example/1", work=f"after {attempt}")])
+        hand.commit()
+    hub.close(abandon=True)
+    hub = open_hub()
+    hub.record_exchanges(key, [Exchange(0, 1, 6, "poll", 0, 0, "GET", "https://api.example/1", work="after 6")])
+    hand_of(hub).commit()
+    assert [exchange.attempt for exchange in hub.exchanges(hub.find("a"))] == [1, 2, 3, 4, 5, 6]
+    positions = [pos for (pos,) in hub.sql("SELECT pos FROM http_exchange UNION ALL SELECT pos FROM event").fetchall()]
+    assert len(positions) == len(set(positions))
 
 
 @pytest.mark.parametrize("flushed", ["neither", "the old one", "both"])
