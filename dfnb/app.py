@@ -19,7 +19,9 @@ from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import DEFAULT, Definition, Registry
+from dfnb.durable_http.dialects import checked
 from dfnb.durable_http.secrets import use_key
+from dfnb.durable_http.tokens import as_token_source
 from dfnb.engine.activities import ActivityOutcome, ActivityRunner
 from dfnb.engine.batch import BatchEngine
 from dfnb.engine.clock import Clock, SystemClock
@@ -29,10 +31,13 @@ from dfnb.errors import HubClosedError, HubError
 from dfnb.hub.client_side import Relation
 from dfnb.hub.hub import TaskHub
 from dfnb.hub.state import Message
+from dfnb.records.http import understand
 
 logger = logging.getLogger("dfnb")
 
 _CLOSE_SECONDS = 5.0
+
+understand(token_source=as_token_source, poll=checked)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

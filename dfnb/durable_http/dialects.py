@@ -5,6 +5,7 @@ The wire facts come from the documents named beside each dialect, and from the b
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from dfnb.durable_http.description import Poll
@@ -258,6 +259,15 @@ def dialect_named(name: str) -> Poll:
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known are: {', '.join(DIALECTS)}."
         raise DefinitionError(f"no dialect is named {name!r}; {hint} Or describe your API: poll=df.Poll(...)")
     return found
+
+
+def checked(poll: Any) -> Any:
+    """What was given as `poll=`, if it is "auto", the name of a dialect, a description, or None for no polling."""
+    if isinstance(poll, str) and poll != "auto":
+        dialect_named(poll)
+    elif poll is not None and not isinstance(poll, (str, Poll)):
+        raise DefinitionError(f"poll must be the name of a dialect, df.Poll(...) or None, not {type(poll).__name__}")
+    return poll
 
 
 def recognise(first: Request, answer: Answer) -> str | None:

@@ -8,10 +8,9 @@ import msgspec
 
 from dfnb.durable_http import urls
 from dfnb.durable_http.description import Poll
-from dfnb.durable_http.dialects import KNOWN, dialect_named
+from dfnb.durable_http.dialects import KNOWN, checked
 from dfnb.durable_http.messages import Answer, Request, header
 from dfnb.durable_http.retry_after import Pace
-from dfnb.errors import DefinitionError
 
 Phase = Literal["first", "start", "poll", "result"]
 Why = Literal["answered", "ok", "fail", "refused", "error", "exhausted", "deadline"]
@@ -99,10 +98,7 @@ def begin(
     """
     if urls.origin(request.url) is None:
         raise ValueError(f"{request.url!r} is no URL that can be called: it must start with http:// or https:// and name a host")
-    if isinstance(poll, str) and poll != "auto":
-        dialect_named(poll)
-    if poll is not None and not isinstance(poll, (str, Poll)):
-        raise DefinitionError(f"poll must be the name of a dialect, df.Poll(...) or None, not {type(poll).__name__}")
+    checked(poll)
     return PollState(
         request=request,
         first=request,

@@ -15,6 +15,8 @@ import dfnb
 from dfnb.records.instance import InstanceRecord
 from dfnb.testing import FakeClock
 
+from .http_lab import HttpLab
+
 PATIENCE = 20.0
 
 
@@ -108,3 +110,11 @@ def make_lab(tmp_path: Path) -> Callable[[], Lab]:
     """Makes labs, each with a file of its own; who makes one closes it."""
     numbers = itertools.count()
     return lambda: Lab(str(tmp_path / f"hub{next(numbers)}.duckdb"))
+
+
+@pytest.fixture
+def http(disk_lab: Lab) -> Iterator[HttpLab]:
+    """An app on disk whose HTTP calls go to a fake API, both on the clock moved by hand."""
+    made = HttpLab(disk_lab)
+    yield made
+    made.close()
