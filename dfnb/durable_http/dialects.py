@@ -207,7 +207,6 @@ SEE_OTHER = Poll(
 
 LLM_JOB = Poll(
     locate=("body:urls.get", "{url}/{body.id}"),
-    accepted=(200, 201, 202),
     status=("status", "processing_status"),
     running=("queued", "in_progress", "validating", "finalizing", "cancelling", "canceling", "pending", "starting", "processing"),
     ok=("completed", "incomplete", "ended", "succeeded"),

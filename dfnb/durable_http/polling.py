@@ -126,7 +126,7 @@ class _Turn:
             verdict = self._verdict()
             if verdict in ("ok", "fail"):
                 return self._done() if verdict == "ok" else self._finish("fail", self._said())
-            if verdict == "unclear" and self.answer.status != 202:
+            if verdict == "unclear" and self.answer.status != 202 and not self.poll.accepted:
                 return self._finish("answered")
         if found is None:
             return self._finish("answered", "the answer does not say where to ask again" if self.answer.status == 202 else "")

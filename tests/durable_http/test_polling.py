@@ -57,6 +57,15 @@ def test_a_202_without_a_location_is_the_result() -> None:
     assert (end.why, end.failed, end.answer.status) == ("answered", False, 202)
 
 
+def test_a_status_that_was_named_as_accepted_begins_polling_without_a_word() -> None:
+    ticket = Poll(locate="{origin}/tickets/{body.ticket}", accepted=(200,), status="state", ok="ready")
+    assert again(said(start(ticket), 200, body={"ticket": 7})).request.url == "https://a.example/tickets/7"
+    assert over(said(start(ticket), 200, body={"ticket": 7, "state": "ready"})).why == "ok"
+    assert over(said(start(ticket), 200, body={"cached": True})).why == "answered"
+    unnamed = Poll(locate="{origin}/tickets/{body.ticket}", status="state", ok="ready")
+    assert over(said(start(unnamed), 200, body={"ticket": 7})).why == "answered"
+
+
 def test_the_body_of_the_first_request_is_let_go_once_polling_begins() -> None:
     state = polling()
     assert (state.first.body, state.request.body) == (None, None)
