@@ -33,6 +33,7 @@ TYPES_ONLY = {("errors", "records")}
 # Who may touch what, by room; a library that is not named here is free for all but the pure rooms.
 ONLY = {
     "duckdb": {"hub"},
+    "aiohttp": {"durable_http"},
     "azure": {"durable_http"},
     "starlette": {"server"},
     "uvicorn": {"server"},
@@ -44,7 +45,7 @@ PURE_ROOMS = {"errors", "records", "replay"}
 IMPURE = {"asyncio", "concurrent", "httpx", "multiprocessing", "random", "secrets", "socket", "subprocess", "threading", "time"}
 CLOCKS_AND_DICE = {"datetime.now", "datetime.utcnow", "date.today", "datetime.today", "uuid.uuid1", "uuid.uuid4"}
 MAY_START_THREADS = ("engine/", "hub/journal.py", "notebook/live.py")
-HEAVY = {"IPython", "anywidget", "asyncio", "azure", "grpc", "httpx", "ipywidgets", "starlette", "uvicorn"}
+HEAVY = {"IPython", "aiohttp", "anywidget", "asyncio", "azure", "grpc", "httpx", "ipywidgets", "starlette", "uvicorn"}
 
 
 class Import(NamedTuple):

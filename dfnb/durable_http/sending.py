@@ -19,6 +19,7 @@ from dfnb.durable_http.messages import Answer, Headers, Request, header
 from dfnb.durable_http.redaction import Redactor
 from dfnb.durable_http.secrets import resolve, secrets_in, shown
 from dfnb.durable_http.tokens import Tokens
+from dfnb.durable_http.transport import AiohttpTransport
 from dfnb.errors import PrivateAddressError, SecretNotAvailableError, TokenError
 
 Factory = Callable[[], Any]
@@ -189,8 +190,11 @@ class _NoCookies(http.cookiejar.DefaultCookiePolicy):
 
 
 def default_client() -> httpx.AsyncClient:
-    """The client that is used when the app was given none: no redirects, no cookies, as many connections as are needed."""
-    return httpx.AsyncClient(**_settings())
+    """The client that is used when the app was given none: no redirects, no cookies, as many connections as are needed.
+
+    Proxies are those of the environment (HTTP_PROXY, NO_PROXY, ...), certificates those httpx trusts.
+    """
+    return httpx.AsyncClient(transport=AiohttpTransport(), **_settings())
 
 
 def make_client(factory: Factory) -> httpx.AsyncClient:
@@ -206,7 +210,6 @@ def make_client(factory: Factory) -> httpx.AsyncClient:
 def _settings() -> dict[str, Any]:
     return {
         "timeout": httpx.Timeout(None, connect=60.0, pool=None),
-        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100),
         "cookies": http.cookiejar.CookieJar(_NoCookies()),
         "headers": {"User-Agent": _user_agent()},
         "follow_redirects": False,
