@@ -10,7 +10,7 @@ from dfnb.errors import (
     HttpTimeoutError,
 )
 from dfnb.records.failure import qualified_name
-from dfnb.records.history import HttpCallFailed
+from dfnb.records.history import HttpCallCompleted, HttpCallFailed
 from dfnb.records.http import DurableHttpResponse
 from dfnb.replay.tasks import HttpTask
 
@@ -20,8 +20,18 @@ _ERRORS: dict[str, type[HttpCallError]] = {
 }
 
 
-def error_of(task: HttpTask, event: HttpCallFailed) -> HttpCallError:
-    """The error that the history has of a call, with the last answer there was."""
+def settle(task: HttpTask, event: HttpCallCompleted | HttpCallFailed) -> None:
+    """Give the task what the history has of its call."""
+    try:
+        if isinstance(event, HttpCallCompleted):
+            task.succeed(DurableHttpResponse.of(event))
+        else:
+            task.fail(_error(task, event))
+    except ValueError as error:  # an answer that cannot be read surfaces at the yield
+        task.fail(error)
+
+
+def _error(task: HttpTask, event: HttpCallFailed) -> HttpCallError:
     kind = _ERRORS.get(event.failure.error_type, HttpCallError)
     last = DurableHttpResponse.of(event.last) if event.last is not None else None
     return kind(task.subject, event.failure, event.task, last)

@@ -43,12 +43,11 @@ from dfnb.records.history import (
     TimerCreated,
     TimerFired,
 )
-from dfnb.records.http import DurableHttpResponse
 from dfnb.records.instance import Wait
 from dfnb.replay.asks import Asks
 from dfnb.replay.context import DurableOrchestrationContext
 from dfnb.replay.events import HistoryEventView, view
-from dfnb.replay.http import error_of
+from dfnb.replay.http import settle
 from dfnb.replay.matching import COMPARED, OUTPUTS, compare, compare_before_rewind, is_rewind, turns
 from dfnb.replay.rewind import effective, failed_tasks, failed_turn
 from dfnb.replay.tasks import (
@@ -249,18 +248,11 @@ class OrchestrationReplay(Asks):
         task.fail(TaskFailedError(task.subject, failure, event.task))
         self._advance()
 
-    def _on_http_completed(self, event: HttpCallCompleted) -> None:
+    def _on_http_over(self, event: HttpCallCompleted | HttpCallFailed) -> None:
         task = self._open.get(event.task)
         if task is not None:
             self._answered(task)
-            task.succeed(DurableHttpResponse.of(event))
-            self._advance()
-
-    def _on_http_failed(self, event: HttpCallFailed) -> None:
-        task = self._open.get(event.task)
-        if task is not None:
-            self._answered(task)
-            task.fail(error_of(task, event))
+            settle(task, event)
             self._advance()
 
     def _on_timer_fired(self, event: TimerFired) -> None:
@@ -299,8 +291,8 @@ class OrchestrationReplay(Asks):
         EntityOperationCompleted: _on_completed,
         EntityOperationFailed: _on_failed,
         EntityLockGranted: _on_granted,
-        HttpCallCompleted: _on_http_completed,
-        HttpCallFailed: _on_http_failed,
+        HttpCallCompleted: _on_http_over,
+        HttpCallFailed: _on_http_over,
         TimerFired: _on_timer_fired,
         EventRaised: _on_raised,
         ExecutionSuspended: _on_suspended,
