@@ -23,6 +23,8 @@ def recover_entities(connection: duckdb.DuckDBPyConnection, watermark: int) -> l
         if record.oldest_pos is not None:
             oldest = min(oldest, record.oldest_pos)
     _fold(states, connection.execute(query("operations_since"), [oldest]).fetchall(), watermark)
+    for state in states.values():
+        state.settle()
     return list(states.values())
 
 

@@ -77,7 +77,7 @@ class EntityState:
         self.flying = 0
         """How many batches that are not yet on disk have changed it."""
         self.withdrawn: tuple[int, ...] = ()
-        """Lock requests given up in this turn, of which a row says that they wait."""
+        """Locks and releases given up in this turn, of which a row says that they wait."""
         self.record: EntityRecord | None = None
 
     @property
@@ -144,8 +144,11 @@ class EntityState:
         """The lock is not wanted any more before it was there: it must not be granted, not even to a rewound orchestration."""
         for number in [n for n, request in self.queue.items() if request.kind == "lock" and request.caller == release.caller]:
             del self.queue[number]
-            if self.saved and number in self.saved:
-                self.withdrawn = (*self.withdrawn, number)
+            self._give_up(number)
+
+    def _give_up(self, number: int) -> None:
+        if self.saved and number in self.saved:
+            self.withdrawn = (*self.withdrawn, number)
 
     def _is_of_the_holder(self, operation: Operation) -> bool:
         """A signal is not, whoever sent it: it was sent before the lock was asked for, to arrive at its time."""
@@ -184,6 +187,17 @@ class EntityState:
         if self.saved:
             self.saved.pop(number, None)
 
+    @property
+    def is_being_released(self) -> bool:
+        """Whether the one that holds the lock has already said that it wants it no more."""
+        return any(operation.kind == "unlock" for operation in (self.own or {}).values())
+
+    def settle(self) -> None:
+        """After the rows of a file were taken in: what stands in no line any more does not wait."""
+        self.withdrawn = ()
+        for number in [number for number in self.saved or () if self.waiting_operation(number) is None]:
+            self.forget_waiting(number)
+
     def unsaved(self) -> list[tuple[int, Operation]]:
         """What waits and no row tells of yet."""
         saved = self.saved or {}
@@ -216,10 +230,14 @@ class EntityState:
             self._unlock()
 
     def _unlock(self) -> None:
+        """Operations of the holder that have not run stand behind the others now, oldest first; a second release is for nothing."""
+        own, self.own = self.own or {}, None
         self.lock, self.lock_number = None, 0
-        if self.own:  # it ended with operations still to run: they stand behind the others now, oldest first
-            self.queue = OrderedDict(sorted([*self.queue.items(), *self.own.items()]))
-        self.own = None
+        left = {number: operation for number, operation in own.items() if operation.kind != "unlock"}
+        for number in own.keys() - left.keys():
+            self._give_up(number)
+        if left:
+            self.queue = OrderedDict(sorted([*self.queue.items(), *left.items()]))
 
 
 def _same_orchestration(one: Caller, other: Caller) -> bool:

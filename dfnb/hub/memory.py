@@ -99,7 +99,7 @@ class WorkingSet:
         self._drop_replaced()
         for entity in recovered.entities:
             self._take_up_entity(entity)
-            if entity.lock is not None and not self._holds(entity.lock):
+            if entity.lock is not None and not self._holds(entity.lock) and not entity.is_being_released:
                 self._take_back(entity, entity.lock)
 
     def _take_up_entity(self, entity: EntityState) -> None:

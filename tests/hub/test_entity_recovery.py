@@ -97,10 +97,11 @@ class Story:
             self.requests[orchestration] = EntityLockRequested(next(self.numbers), tuple(sorted(entities)))
             self.ask(orchestration, self.requests[orchestration])
 
-    def unlock(self, orchestration: str) -> None:
+    def unlock(self, orchestration: str, times: int) -> None:
         state = self.hub._by_id.get(orchestration)
         for task, entry in state.locks("locked") if state is not None else ():
-            self.ask(orchestration, EntityUnlockSent(task, tuple(json.loads(entry.data or ""))))
+            for _ in range(times):
+                self.ask(orchestration, EntityUnlockSent(task, tuple(json.loads(entry.data or ""))))
 
     def end(self, orchestration: str, status: str) -> None:
         state = self.state_of(orchestration)
@@ -203,7 +204,7 @@ _step = st.one_of(
     st.tuples(st.just("call"), _orchestration, _entity, _name),
     st.tuples(st.just("send"), _orchestration, _entity, st.integers(1, 9)),
     st.tuples(st.just("lock"), _orchestration, st.lists(_entity, min_size=1, max_size=3, unique=True)),
-    st.tuples(st.just("unlock"), _orchestration),
+    st.tuples(st.just("unlock"), _orchestration, st.sampled_from([1, 1, 2])),
     st.tuples(st.just("end"), _orchestration, st.sampled_from(["Completed", "Failed", "Terminated"])),
     st.tuples(st.just("rewind"), _orchestration),
     st.tuples(st.just("pause"), st.integers(1, 10)),
@@ -263,12 +264,21 @@ def test_what_had_become_due_keeps_its_place_in_the_line(story: Story, crash: bo
     assert [operation.name for operation in entity.queue.values()] == ["add", "clear"]
 
 
+def test_a_lock_given_back_twice_leaves_nothing_that_waits(story: Story) -> None:
+    story.tell([("lock", "o", ["@box@1"]), ("signal", "@box@1", "add", 0), ("little", 1), ("unlock", "o", 2)])
+    reopen(story, crash=True)
+    story.tell([("pause", 0)] * 3)
+    record = story.hub.find_entity("@box@1")
+    assert record is not None
+    assert (record.state, record.waiting, record.lock) == ("1", 0, None)
+
+
 def test_operations_that_wait_run_after_the_reopening_in_their_order(story: Story) -> None:
     story.tell([("lock", "o", ["@box@1"])])
     story.tell([("signal", "@box@1", name, 0) for name in ("add", "clear", "add", "add")])
     for _ in range(2):
         reopen(story, crash=True)
-    story.tell([("unlock", "o"), ("pause", 0)])
+    story.tell([("unlock", "o", 1), ("pause", 0)])
     record = story.hub.find_entity("@box@1")
     assert record is not None
     assert (record.state, record.lock, record.waiting, record.operations) == ("2", None, 0, 4)
