@@ -83,12 +83,29 @@ def transfer(context: Any) -> Any:
     return [balance, reason]
 
 
+def site_check(context: Any) -> Any:
+    key = dfnb.Secret.env("SITE_KEY")
+    answers = []
+    for n, site in enumerate(context.get_input()):
+        try:
+            answer = yield context.call_http(
+                "POST", f"https://{site}/check?key={key}", {"site": site, "n": n}, {"api-key": key, "Accept": ["text/html", "*/*"]},
+                dfnb.ManagedIdentityTokenSource("https://management.core.windows.net"), timeout=30, deadline=timedelta(hours=1),
+                retry_options=dfnb.RetryOptions(5000, 3, backoff_coefficient=2), status_codes_to_retry=[429, 503],
+            )
+            answers.append([answer.status_code, answer.headers.get_list("x-seen"), len(answer.content_bytes)])
+        except dfnb.HttpTimeoutError as error:
+            answers.append([str(error), error.response["statusCode"] if error.response else None])
+    pages = yield context.task_all([context.call_http("GET", "https://host/a"), context.call_http("GET", "https://host/b")])
+    return [*answers, pages]
+
+
 def unfinished(context: Any) -> Any:
     yield context.call_activity("add", 1)
     yield context.task_all([context.wait_for_external_event("never"), context.create_timer(timedelta(days=1))])
 
 
-ORCHESTRATORS = [chain, fan_out_with_failures, approval, counting, family, mended, transfer, unfinished]
+ORCHESTRATORS = [chain, fan_out_with_failures, approval, counting, family, mended, transfer, site_check, unfinished]
 ENDS: dict[str, tuple[str, Any]] = {
     "chain": ("Completed", 4),
     "fan_out_with_failures": ("Completed", ["Activity function 'shaky' failed: ValueError: 1 fails", [0, 2]]),
@@ -97,6 +114,11 @@ ENDS: dict[str, tuple[str, Any]] = {
     "family": ("Completed", [4, "dfnb.errors.InstanceExistsError"]),
     "mended": ("Completed", [0, 1, 2, 7]),
     "transfer": ("Completed", [20, "Operation 'add' of entity '@account@second' failed: ValueError: the account is closed"]),
+    "site_check": ("Completed", [
+        [200, ["1", "2"], 5], [404, [], 2],
+        ["HTTP call 'POST https://c.example/check' failed: HttpTimeoutError: no answer within 30 s", 503],
+        [{"statusCode": 200, "headers": {}, "content": "A"}, {"statusCode": 204, "headers": {"Date": "now"}, "content": ""}],
+    ]),
     "unfinished": ("Running", None),
 }
 

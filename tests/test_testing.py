@@ -82,6 +82,51 @@ def test_the_builder_knows_entities_and_locks() -> None:
         history.entity_completed()
 
 
+def test_the_builder_knows_http_calls() -> None:
+    request = dfnb.DurableHttpRequest("GET", "https://host/b", timeout=5)
+    last = dfnb.DurableHttpResponse(503, {"Retry-After": "5", "many": ["1", "2"]}, "busy", url="https://host/b")
+    history = (
+        HistoryBuilder("web").http_called("POST", "https://host/a?x=1", {"n": 1}, {"a": "1"}, deadline=60)
+        .http_completed(202, {"id": 7}, {"Location": "/7", "many": ["1", "2"]}, url="https://host/a", note="odd")
+        .http_called(request).http_called("GET", "https://host/c").http_failed(TimeoutError("slow"), last=last)
+        .http_completed(200, b"\xff", failed=True, same_turn=True).http_called("GET", "https://host/d")
+        .http_failed(ConnectionResetError("gone")).failed_with(ValueError("no"), 2).rewound(2).scheduled_again(2)
+        .http_completed(200, "caf\u00e9").http_called("GET", "https://host/e").http_failed(ValueError("odd")).ended()
+    )
+    rows = load_history(save_history(history.rows))
+    assert rows == history.rows
+    events: list[Any] = [row.event for row in rows]
+    assert [(event.task, event.name) for event in events if event.event_type == "HttpCallScheduled"] == [
+        (1, "POST https://host/a"), (2, "GET https://host/b"), (3, "GET https://host/c"), (4, "GET https://host/d"),
+        (2, "GET https://host/b"), (5, "GET https://host/e"),
+    ]
+    accepted, late, binary = events[2], events[5], events[6]
+    assert (accepted.status, accepted.content, accepted.url, accepted.note) == (202, '{"id": 7}', "https://host/a", "odd")
+    assert accepted.headers == (("Location", "/7"), ("many", "1"), ("many", "2"))
+    assert (late.failure.summary, late.last.status, late.last.content) == ("HttpTimeoutError: slow", 503, "busy")
+    assert late.last.headers == (("Retry-After", "5"), ("many", "1"), ("many", "2"))
+    assert (binary.task, binary.charset, binary.content, binary.failed) == (3, None, "/w==", True)
+    assert [event.failure.error_type for event in events if event.event_type == "HttpCallFailed"] == [
+        "dfnb.errors.HttpTimeoutError", "dfnb.errors.HttpConnectionError", "builtins.ValueError",
+    ]
+    with pytest.raises(ValueError, match="no HTTP call is without an answer"):
+        history.http_completed()
+
+
+def test_a_caught_http_error_can_be_given_again() -> None:
+    def polite(context: Any) -> Any:
+        try:
+            yield context.call_http("GET", "https://host")
+        except dfnb.HttpRefusedError as error:
+            return [str(error), error.response.content_bytes.hex() if error.response else None]
+
+    error = dfnb.HttpRefusedError("HTTP call 'GET https://host'", dfnb.FailureDetails("x", "to a private address"), 1)
+    last = dfnb.DurableHttpResponse(302, (), "/w==", charset=None)
+    history = HistoryBuilder("polite").http_called("GET", "https://host").http_failed(error, last=last)
+    said = "HTTP call 'GET https://host' failed: HttpRefusedError: to a private address"
+    assert replay(polite, history.ended([said, "ff"])).output == [said, "ff"]
+
+
 def test_replay_says_which_operation_or_lock_the_code_waits_for() -> None:
     a = dfnb.EntityId("account", "a")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dfnb.errors import LockingRulesViolationError, NonDeterminismError, TaskFailedError
+from dfnb.errors import HttpCallError, HttpTimeoutError, LockingRulesViolationError, NonDeterminismError, TaskFailedError
 from dfnb.records.entity_id import EntityId
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
@@ -29,6 +29,9 @@ from dfnb.records.history import (
     ExecutionStarted,
     ExecutionSuspended,
     HistoryEvent,
+    HttpCallCompleted,
+    HttpCallFailed,
+    HttpCallScheduled,
     OrchestratorStarted,
     Recorded,
     SubOrchestrationInstanceCompleted,
@@ -271,6 +274,38 @@ def hurried(context: Any) -> Any:
         return (yield context.call_entity(B, "after"))
 
 
+def called(context: Any) -> Any:
+    answer = yield context.call_http("POST", "https://host/start", {"at": context.new_uuid()}, deadline=timedelta(hours=1))
+    note(context, (answer.status_code, answer.headers.get("location"), answer.content_bytes))
+    pages = yield context.task_all([context.call_http("GET", f"https://host/{n}?{answer.content}") for n in range(3)])
+    note(context, pages)
+    return pages[0]
+
+
+def polite(context: Any) -> Any:
+    timer = context.create_timer(timedelta(seconds=4))
+    call = context.call_http("GET", "https://slow", headers={"Authorization": "plain"}, timeout=3)
+    try:
+        winner = yield context.task_any([call, timer])
+        note(context, (winner is call, call.is_failed))
+        if winner is timer:
+            yield context.call_activity("give up")
+        else:
+            timer.cancel()
+        answer = yield call
+        note(context, answer)
+    except HttpTimeoutError as error:
+        note(context, (str(error), error.response))
+        answer = yield context.call_http("GET", "https://other")
+    except HttpCallError as error:
+        note(context, error.response.status_code if error.response else None)
+        raise
+    with (yield context.lock_entities([A])):
+        again = yield context.call_http("PUT", "https://host/x", answer)
+        yield context.call_entity(A, "set", again)
+    return again.ok
+
+
 def refused(context: Any) -> Any:
     early = context.call_entity(B, "early")
     lock = context.lock_entities([A, C])
@@ -297,14 +332,17 @@ def _said(call: Callable[[], Any]) -> str:
 
 CORPUS: list[Callable[[Any], Any]] = [
     chain, fan_out, nested, deadline, fifo, retried, eternal, guarded, helped, talkative, unyielded, timely, family, impatient,
-    counted, transfer, compensated, hurried, refused,
+    counted, transfer, compensated, hurried, refused, called, polite,
 ]
 BOOM = FailureDetails("builtins.ValueError", "boom")
+HTTP_FAILURES = [FailureDetails("dfnb.errors.HttpTimeoutError", "slow"), FailureDetails("dfnb.errors.HttpConnectionError", "no")]
 
 
 # ---- feeding a core as the engine does
 
-ANSWERED = (TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, EntityOperationCalled, EntityLockRequested)
+ANSWERED = (
+    TaskScheduled, TimerCreated, SubOrchestrationInstanceCreated, EntityOperationCalled, EntityLockRequested, HttpCallScheduled,
+)  # fmt: skip
 """What the code asks for that something answers."""
 
 
@@ -383,6 +421,9 @@ def answer(draw: Any, asked: HistoryEvent) -> HistoryEvent:
         return EntityOperationFailed(asked.task, BOOM) if fails else EntityOperationCompleted(asked.task, str(asked.task * 100))
     if isinstance(asked, EntityLockRequested):
         return EntityLockGranted(asked.task)
+    if isinstance(asked, HttpCallScheduled):
+        answered = HttpCallCompleted(asked.task, draw(st.sampled_from([200, 404])), (("Location", "/x"),), f"{asked.task}")
+        return HttpCallFailed(asked.task, draw(st.sampled_from(HTTP_FAILURES)), answered) if fails else answered
     assert isinstance(asked, SubOrchestrationInstanceCreated)
     if fails:
         return SubOrchestrationInstanceFailed(asked.task, BOOM)
@@ -410,7 +451,8 @@ def runs(draw: Any, functions: list[Callable[[Any], Any]] | None = None) -> list
             generations.append(generation)
         elif end is not None and end.status == "Failed" and rewinds < 2:
             rewinds += 1
-            given_up = [n for n, event in generation.open().items() if isinstance(event, TaskScheduled | EntityOperationCalled)]
+            again = TaskScheduled | EntityOperationCalled | HttpCallScheduled
+            given_up = [n for n, event in generation.open().items() if isinstance(event, again)]
             generation.take([ExecutionRewound((*end.failed_tasks, *given_up))], [OrchestratorStarted()], at)
         elif end is not None:
             break
@@ -586,6 +628,8 @@ def _good(asked: HistoryEvent) -> HistoryEvent:
         return EntityOperationCompleted(asked.task, "1")
     if isinstance(asked, EntityLockRequested):
         return EntityLockGranted(asked.task)
+    if isinstance(asked, HttpCallScheduled):
+        return HttpCallCompleted(asked.task, 200)
     assert isinstance(asked, SubOrchestrationInstanceCreated)
     return SubOrchestrationInstanceCompleted(asked.task, "1")
 

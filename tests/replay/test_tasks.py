@@ -15,6 +15,7 @@ from dfnb.replay.tasks import (
     EntityCallTask,
     EntityLockTask,
     ExternalEventTask,
+    HttpTask,
     SubOrchestrationTask,
     Task,
     TaskState,
@@ -182,8 +183,19 @@ def test_a_lock_that_was_not_yielded_opens_no_section() -> None:
 def test_what_was_never_yielded_is_named_but_children_run_on_their_own() -> None:
     lock = EntityLockTask(2, ("@a@1",), None, 0)
     child = SubOrchestrationTask(3, "kid", None, None, None, 0, asked_id=None)
-    calls: list[Task] = [EntityCallTask(1, "@a@1", "get", None, None, 0), lock, child, task(4), timer()]
+    call = HttpTask(5, "GET https://host", 0)
+    calls: list[Task] = [EntityCallTask(1, "@a@1", "get", None, None, 0), lock, child, task(4), timer(), call]
     assert unused_warning(calls) == (
-        "called but never yielded: 'a4', 'get' of @a@1, the lock of @a@1; yield every task, or its result and failure are lost"
+        "called but never yielded: 'a4', 'get' of @a@1, the HTTP call 'GET https://host', the lock of @a@1; "
+        "yield every task, or its result and failure are lost"
     )
     assert unused_warning([child]) is None
+
+
+def test_an_http_call_waits_until_it_is_over() -> None:
+    call = HttpTask(5, "GET https://host", 7)
+    (wait,) = call.waits()
+    assert (wait.kind, wait.name, wait.task, wait.since) == ("http", "GET https://host", 5, 7)
+    assert (wait.sentence, call.subject) == ("the HTTP call GET https://host", "HTTP call 'GET https://host'")
+    call.succeed("answer")
+    assert call.waits() == ()
