@@ -150,6 +150,9 @@ def _one_wait(wait: Wait, is_defined: Callable[[str, str], bool], now: int) -> s
     missing = missing_definition(wait, is_defined)
     if missing is not None:
         return f"the cell that defines {missing}"
+    if wait.kind == "http":  # a time that has passed: the request is under way
+        due = wait.until is not None and wait.until > now
+        return f"{wait.sentence} (next request at {_clock_time(wait.until or 0, now)})" if due else wait.sentence
     if wait.until is not None:
         return f"{wait.sentence} until {_clock_time(wait.until, now)}"
     if wait.since is not None and wait.kind == "event":

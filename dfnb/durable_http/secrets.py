@@ -46,6 +46,7 @@ _KINDS = {"env": 1, "keyring": 2, "callable": 1}
 
 _keys = [os.urandom(32)]  # the first signs, all are believed
 _callables: dict[str, Callable[[], str]] = {}
+_known: dict[Secret, None] = {}  # every secret named by code here, so that one can prove that none of their values is anywhere
 
 
 def use_key(key: bytes) -> None:
@@ -137,6 +138,8 @@ class Secret(_Text):
         secret = object.__new__(cls)
         for name, value in (("kind", kind), ("fields", fields), ("_carried", carried)):
             object.__setattr__(secret, name, value)
+        if carried is None:
+            _known.setdefault(secret)
         return secret
 
     @classmethod
@@ -352,6 +355,11 @@ def _checked(name: str, what: str) -> str:
     return name
 
 
+def known_secrets() -> tuple[Secret, ...]:
+    """Every secret that code in this process has named, or that was read here to be sent."""
+    return tuple(_known)
+
+
 # ---- reading the value
 
 
@@ -366,6 +374,7 @@ def _require_proof(part: str | Secret) -> None:
 
 def _read(secret: Secret, redactor: Redactor, form: Form) -> str:
     _require_proof(secret)
+    _known.setdefault(secret)
     value = _value(secret.kind, secret.fields, redactor, str(secret))
     redactor.add(secret.marker, str(secret))
     return _FORMS[form](value, secret)

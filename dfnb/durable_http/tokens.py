@@ -18,6 +18,7 @@ import re
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -30,13 +31,14 @@ from dfnb.errors import DefinitionError, TokenError
 REFRESH_BEFORE = 300.0  # seconds before a token ends
 _DEFAULT = "/.default"
 _KIND = "AzureManagedIdentity"
-_SECRET_VARIABLES = (
+SECRET_VARIABLES = (
     "AZURE_CLIENT_SECRET",
     "AZURE_PASSWORD",
     "AZURE_CLIENT_CERTIFICATE_PASSWORD",
     "IDENTITY_HEADER",
     "MSI_SECRET",
 )
+"""Variables of the environment from which azure-identity takes credentials."""
 _TOKEN_LIKE = re.compile(r"eyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)?|[A-Za-z0-9+/_=~.-]{80,}|(?i:bearer\s+)\S+")
 _LONGEST_REASON = 1000
 
@@ -337,6 +339,7 @@ class Tokens:
         self._credentials: dict[ManagedIdentityOptions, Credential] = {}
         self._tokens: dict[Hashable, Token] = {}
         self._asked: dict[Hashable, Future[Token]] = {}
+        _caches.add(self)
 
     def __repr__(self) -> str:
         return f"Tokens({', '.join(sorted(token.shown for token in self._tokens.values()))})"
@@ -413,6 +416,14 @@ class Tokens:
             mine.set_exception(outcome)
 
 
+_caches: weakref.WeakSet[Tokens] = weakref.WeakSet()
+
+
+def kept_tokens() -> tuple[Token, ...]:
+    """Every token that is kept in this process, so that one can prove that none of them is anywhere else."""
+    return tuple(token for cache in list(_caches) for token in list(cache._tokens.values()))
+
+
 def _answer(asked: Future[Token]) -> Token:
     """What the one who asked was told; an error of one's own, as tracebacks grow."""
     failure = asked.exception()
@@ -452,6 +463,6 @@ def _reason(error: Exception) -> str:
 
 def _cleaned(text: str) -> str:
     redactor = Redactor()
-    for name in _SECRET_VARIABLES:
+    for name in SECRET_VARIABLES:
         redactor.add(os.environ.get(name, ""), f"<secret: {name}>")
     return _TOKEN_LIKE.sub(REDACTED, redactor.redact(" ".join(text.split())))[:_LONGEST_REASON]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.error import UsageError
 
 from dfnb import app as apps
 from dfnb.app import DurableApp
 from dfnb.client.entities import EntityHandle, EntityPage
+from dfnb.client.http_log import HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import nearest
@@ -18,6 +19,9 @@ from dfnb.notebook import arguments, live
 from dfnb.notebook.formatters import HistoryTable, InstancesTable
 from dfnb.notebook.snapshot import InstanceTracker
 from dfnb.notebook.where import shown
+
+if TYPE_CHECKING:
+    from dfnb.notebook.scan import LeakTable
 
 Names = Mapping[str, Any]
 """The user's namespace."""
@@ -259,6 +263,20 @@ def _history(user_ns: Names, rest: str) -> HistoryTable:
     return HistoryTable(found.history())
 
 
+@_command(
+    "http ID [--har PATH]", "every request that an instance's HTTP calls have sent, polls included; --har writes them to a file",
+    options=("har",),
+)
+def _http(user_ns: Names, rest: str) -> HttpLog:
+    words, options = arguments.words_and_options(rest, ("har",))
+    word, _ = arguments.first_word(" ".join(words), "instance")
+    log = _instance(user_ns, word).http()
+    if "har" in options:
+        written = log.save_har(arguments.path(options["har"], user_ns))
+        print(f"{len(log)} {'exchange' if len(log) == 1 else 'exchanges'} written to {shown(str(written))}")
+    return log
+
+
 # ---- many
 
 
@@ -319,6 +337,20 @@ def _entities(user_ns: Names, rest: str) -> EntityPage:
 
 
 # ---- the rest
+
+
+@_command(
+    "scan-secrets [PATH ...]",
+    "prove that no value of a secret or token is in the hub, nor in the notebooks of this folder (or the files and folders given)",
+)
+def _scan_secrets(user_ns: Names, rest: str) -> LeakTable | None:
+    from dfnb.notebook import scan  # here and not above: few ask for it, and it loads what else only sends requests
+
+    words, _ = arguments.words_and_options(rest)
+    report = scan.search(apps.current(), [arguments.path(word, user_ns) for word in words])
+    print(report)
+    return report.leaks or None
+
 
 _SAFE_NEST = (1, 7, 3)
 

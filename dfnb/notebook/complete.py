@@ -24,7 +24,10 @@ _LINE = re.compile(r"(?:^|=)\s*%dfnb\s(?P<line>.*)$")
 _CELL = re.compile(r"^\s*%%(?P<kind>orchestrator|activity|entity)\s(?P<line>.*)$")
 _CELL_OPTIONS = {"orchestrator": ["--name"], "activity": ["--name", "--timeout", "--executor"], "entity": ["--name"]}
 _TAKES_ENTITY = frozenset({"signal", "entity"})
-_TAKES_INSTANCE = frozenset({"wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "history"})
+_TAKES_INSTANCE = frozenset({
+    "wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "history", "http",
+})  # fmt: skip
+_TAKES_PATH = frozenset({"open", "scan-secrets"})
 
 
 def register(shell: Shell) -> Callable[[], None]:
@@ -117,7 +120,9 @@ def _first_argument(name: str, user_ns: Mapping[str, Any]) -> list[tuple[str, st
     if name in _TAKES_ENTITY:
         held = [known for known, value in user_ns.items() if isinstance(value, EntityHandle) and known[0] != "_"]
         return [*_as("instance", held), *_as("id", _entity_ids(new_ones=name == "signal"))]
-    return _as("param", [f"--{flag}" for flag in (*COMMANDS[name].options, *COMMANDS[name].flags)]) if name != "open" else None
+    if name in _TAKES_PATH:
+        return None
+    return _as("param", [f"--{flag}" for flag in (*COMMANDS[name].options, *COMMANDS[name].flags)])
 
 
 def _entity_ids(*, new_ones: bool) -> list[str]:

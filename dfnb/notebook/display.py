@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
@@ -77,9 +78,16 @@ def waiting(picture: Picture) -> list[str]:
 
 
 def _wait(wait: Picture) -> str:
+    if "next" in wait:
+        return f"{wait['text']}{_next(wait)}"
     if "until" in wait:
         return f"{wait['text']} until {clock(wait['until'])}"
     return f"{wait['text']} since {clock(wait['since'])}" if "since" in wait else str(wait["text"])
+
+
+def _next(wait: Picture) -> str:
+    """When an HTTP call sends its next request; nothing if it is doing so."""
+    return f" (next request at {clock(wait['next'])})" if wait["next"] > time.time() * 1000 else ""
 
 
 # ---- text
@@ -134,6 +142,7 @@ def page(body: str) -> str:
 def instance_html(picture: Picture) -> str:
     shown = [
         html.row("held" if picture.get("held") else "waiting for", _waits_html(picture)),
+        html.row("HTTP calls", "".join(map(_call_html, picture.get("calls", ()))), "dfnb-calls"),
         html.row("custom status", escape(picture.get("custom") or "")),
         html.row("output", escape(picture.get("output") or ""), "dfnb-mono"),
         html.row("failure", _failure_html(picture)),
@@ -157,6 +166,20 @@ def _waits_html(picture: Picture) -> str:
         f'<div class="{"dfnb-missing" if cell else "dfnb-wait"}">{escape(text)}</div>'
         for cell, text in zip(missing, waiting(picture), strict=True)
     )
+
+
+def _call_html(call: Picture) -> str:
+    shown = [html.span("dfnb-pill", call["status"]), html.span("dfnb-mono", call["name"]), html.span("", call_text(call))]
+    return f'<div data-state="{escape(call["state"])}">{" ".join(shown)}</div>'
+
+
+def call_text(call: Picture) -> str:
+    """How an HTTP call stands, in words."""
+    polls = call["polls"]
+    words = [f"{polls} {'poll' if polls == 1 else 'polls'}" if polls else ""]
+    if "next" in call:
+        words.append(f"next request at {clock(call['next'])}" if call["next"] > time.time() * 1000 else "request under way")
+    return ", ".join(filter(None, [*words, call.get("note")]))
 
 
 def _failure_html(picture: Picture) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dfnb import app as apps
 from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, OperationTable, clock, state_text
+from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage
 from dfnb.client.sync import DurableOrchestrationClient
@@ -150,6 +151,7 @@ def register(shell: Shell) -> Callable[[], None]:
         (EntityHandle, _entity_text),
         (EntityPage, _page_text),
         (OperationTable, lambda value: display.columns(value.titles, value.lines()) if value else "no operations"),
+        (HttpLog, lambda value: display.columns(value.titles, value.lines(), value.foot)),
         (Definition, lambda value: f"<{value.kind} {value.name} ({value.fingerprint})>"),
     ]
     for kind, text in texts:
@@ -159,7 +161,7 @@ def register(shell: Shell) -> Callable[[], None]:
     teach(html, InstancePage, lambda value: display.table_html(_statuses_picture(value)))
     teach(html, Definition, lambda value: display.definition_html(value.kind, value.name, value.fingerprint, value.source))
     teach(html, list, _list_html)
-    for kind in (EntityHandle, EntityPage, DurableEntityStatus, OperationTable):
+    for kind in (EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange):
         teach(html, kind, lambda value: display.page(value._repr_html_()))
     if getattr(shell, "kernel", None) is not None:
         own = shell.display_formatter.ipython_display_formatter

@@ -115,8 +115,9 @@ class DfnbMagics(Magics):
         """The status of the hub, or one of its commands: ``%dfnb help`` lists them.
 
         ``%dfnb start NAME INPUT`` starts an instance and returns it; ``wait``, ``raise``, ``terminate``, ``suspend``, ``resume``,
-        ``restart``, ``rewind``, ``purge``, ``show`` and ``history`` take its id; ``list`` shows all; ``signal``, ``entity`` and
-        ``entities`` are about entities; ``open``, ``stop``, ``compact`` are about the hub's file.
+        ``restart``, ``rewind``, ``purge``, ``show``, ``history`` and ``http`` take its id; ``list`` shows all; ``signal``,
+        ``entity`` and ``entities`` are about entities; ``open``, ``stop``, ``compact`` are about the hub's file, and
+        ``scan-secrets`` proves that no secret's value is in it.
         """
         return commands.run(self.shell.user_ns, line)
 

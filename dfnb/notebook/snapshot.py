@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from dfnb.client.http_log import state_of, status_words
 from dfnb.client.status import DurableOrchestrationStatus, missing_definition
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import DfnbError, HubClosedError, InstanceNotFoundError
+from dfnb.hub.http_state import CallSummary
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     CustomStatusSet,
@@ -25,6 +27,9 @@ from dfnb.records.history import (
     ExecutionRewound,
     ExecutionSuspended,
     ExecutionTerminated,
+    HttpCallCompleted,
+    HttpCallFailed,
+    HttpCallScheduled,
     SubOrchestrationInstanceCreated,
     SubOrchestrationInstanceFailed,
     TaskCompleted,
@@ -39,6 +44,7 @@ Picture = dict[str, Any]
 STOPPED = "the engine was stopped; what had not ended goes on when the hub is opened again"
 EVENTS_KEPT = 50
 LINES_KEPT = 8
+CALLS_SHOWN = 10
 ROWS_SHOWN = 100
 _LONGEST_TEXT = 2_000
 _LONGEST_NOTE = 160
@@ -54,6 +60,7 @@ class InstanceTracker:
         self._key = -1
         self._position = -1
         self._names: dict[tuple[int, int], str] = {}
+        self._calls_http = False
         self._picture: Picture = {"kind": "instance", "id": instance_id, "name": name, "status": "", "waits": [], "logs": []}
         self._events: list[Picture] = []
         self.restarted = False
@@ -89,7 +96,10 @@ class InstanceTracker:
         try:
             record = self.client.record(self.id)
             self._follow(record)
-            return picture_of(self.client, record), self._new_events(record)
+            picture, events = picture_of(self.client, record), self._new_events(record)
+            if self._calls_http:
+                picture["calls"] = self._calls(record)
+            return picture, events
         except InstanceNotFoundError:
             return {"note": "purged: its history was deleted", "waits": [], "over": True}, []
         except DfnbError as error:
@@ -107,6 +117,7 @@ class InstanceTracker:
         if news:
             self._position = news[-1][0]
         for _, generation, row in news:
+            self._calls_http = self._calls_http or isinstance(row.event, HttpCallScheduled)
             if isinstance(row.event, _NAMES_ITS_TASK):
                 self._names[generation, row.event.task] = subject_of(row.event)
         return [
@@ -114,6 +125,12 @@ class InstanceTracker:
             for position, generation, row in news[-EVENTS_KEPT:]
             if row.event.event_type != "OrchestratorStarted"
         ]
+
+
+    def _calls(self, record: InstanceRecord) -> list[Picture]:
+        """The latest HTTP calls that have sent a request, oldest first."""
+        latest = self.client.calls(record, CALLS_SHOWN)
+        return [call_line(call, self._names.get((call.generation, call.task), ""), record.is_terminal) for call in reversed(latest)]
 
 
 class TableTracker:
@@ -268,6 +285,8 @@ def _wait(wait: Wait, is_defined: Callable[[str, str], bool]) -> Picture:
     if missing is not None:
         wait = msgspec.structs.replace(wait, kind="definition", name=missing, until=None)
     shown: Picture = {"text": wait.sentence}
+    if wait.kind == "http":
+        return shown if wait.until is None else {**shown, "next": wait.until / 1000}
     if wait.until is not None:
         shown["until"] = wait.until / 1000
     elif wait.since is not None and wait.kind == "event":
@@ -277,7 +296,20 @@ def _wait(wait: Wait, is_defined: Callable[[str, str], bool]) -> Picture:
     return shown
 
 
-_NAMES_ITS_TASK = (TaskScheduled, SubOrchestrationInstanceCreated, EntityOperationCalled, EntityLockRequested)
+def call_line(call: CallSummary, name: str, over: bool) -> Picture:
+    """An HTTP call as a line: its latest answer, how often it has polled, when it goes on."""
+    line: Picture = {"name": name, "status": status_words(call.status), "state": state_of(call.status), "polls": call.polls}
+    note = "; ".join(filter(None, [call.note, call.error]))
+    if note:
+        line["note"] = _cut(note, _LONGEST_NOTE)
+    if call.due_at is not None and not over:
+        line["next"] = call.due_at / 1000
+    return line
+
+
+_NAMES_ITS_TASK = (
+    TaskScheduled, SubOrchestrationInstanceCreated, EntityOperationCalled, EntityLockRequested, HttpCallScheduled,
+)  # fmt: skip
 
 
 def subject_of(event: Any) -> str:
@@ -305,8 +337,10 @@ def event_line(at: int, event: Any, task_name: str) -> Picture:
 
 
 def _note_of(event: Any) -> str:
-    if isinstance(event, TaskFailed | SubOrchestrationInstanceFailed | EntityOperationFailed):
+    if isinstance(event, TaskFailed | SubOrchestrationInstanceFailed | EntityOperationFailed | HttpCallFailed):
         return event.failure.summary
+    if isinstance(event, HttpCallCompleted):
+        return "; ".join(filter(None, [status_words(event.status), event.note]))
     if isinstance(event, ExecutionCompleted):
         return f"{event.status}: {event.failure.summary}" if event.failure is not None else event.status
     if isinstance(event, ExecutionTerminated | ExecutionSuspended | ExecutionResumed | ExecutionRewound):

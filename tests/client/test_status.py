@@ -95,6 +95,8 @@ def test_waits_are_told_in_words() -> None:
     assert sentence(Wait("definition", "trip")) == "waiting for the cell that defines trip"
     assert sentence(Wait("event", "go"), Wait("orchestration", "child", 2)) == "waiting for event go, sub-orchestration child"
     assert sentence(Wait("activity", "x"), status="Completed") == ""
+    assert sentence(Wait("http", "GET https://h/x", 1)) == "waiting for the HTTP call GET https://h/x"
+    assert sentence(Wait("http", "GET https://h/x", 1, MICROS)) == "waiting for the HTTP call GET https://h/x"
     assert sentence(held="held at event 3") == "held: held at event 3"
 
 
@@ -102,3 +104,8 @@ def test_waits_are_told_in_words() -> None:
 def test_a_time_on_another_day_has_its_date(later: int, form: str) -> None:
     told = sentence(Wait("timer", "", 1, MICROS + later * 1_000_000))
     assert re.fullmatch(f"waiting for timer until {form}", told)
+
+
+def test_an_http_call_says_when_it_asks_again() -> None:
+    told = sentence(Wait("http", "GET https://h/x", 1, MICROS + 5_000_000))
+    assert re.fullmatch(r"waiting for the HTTP call GET https://h/x \(next request at \d\d:\d\d:\d\d\)", told)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+
+import httpx
 import pytest
 from IPython.core.error import UsageError
 
 import dfnb
 from dfnb.client.status import InstancePage
+from dfnb.engine.http import HttpSettings
 from dfnb.notebook import commands
 
 
@@ -227,3 +231,23 @@ def test_the_status_counts_entities_when_there_are_any(counter):
         counter(f"%dfnb signal @counter@{number} add 5")
         settled(f"@counter@{number}")
         assert f"\n  {words}\n  activities:" in counter("%dfnb").text
+
+
+def test_http_shows_each_exchange_and_writes_an_archive(run, shell, tmp_path):
+    dfnb.current().http = HttpSettings(clients={"": lambda: httpx.MockTransport(lambda request: httpx.Response(200, text="hi"))})
+    run("%%orchestrator\ndef ask_once(context):\n    yield context.call_http('GET', 'https://host/a?code=abcdefgh')")
+    dfnb.start("ask_once", instance_id="a1").wait(5)
+    cell = run("%dfnb http a")
+    assert [one.status for one in cell.value] == [200]
+    assert "1/1   first    GET https://host/a?code=<redacted>  200 OK" in cell.text
+    html = shell.display_formatter.format(cell.value)[0]["text/html"]
+    assert html.startswith('<div class="dfnb"><style>')
+    assert "<details><summary>GET https://host/a?code=&lt;redacted&gt;</summary>" in html
+    assert "200 OK" in shell.display_formatter.format(cell.value[0])[0]["text/html"]
+    assert run("%dfnb http a1 --har run.har").text.startswith("1 exchange written to run.har\n")
+    assert json.loads((tmp_path / "run.har").read_text(encoding="utf-8")) == cell.value.har()
+
+
+def test_http_of_an_instance_without_calls_says_so(echo):
+    dfnb.start("say", "x", instance_id="a1").wait(5)
+    assert echo("%dfnb http a1").text.endswith("no HTTP call has sent a request\n")

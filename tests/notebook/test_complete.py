@@ -14,6 +14,9 @@ def test_commands_names_ids_options_and_events_are_offered(echo, shell):
     dfnb.start("ask", instance_id="q1")
     shell.user_ns["question"] = dfnb.instance("q1")
     assert offered(shell, "%dfnb sta") == ["start"]
+    assert offered(shell, "%dfnb sc") == ["scan-secrets"]
+    assert set(offered(shell, "%dfnb http q")) == {"question", "q1"}
+    assert offered(shell, "%dfnb http q1 --h") == ["--har"]
     assert set(offered(shell, "x = %dfnb res")) == {"resume", "restart"}
     assert offered(shell, "%dfnb start s") == ["say"]
     assert set(offered(shell, "%dfnb wait q")) == {"question", "q1"}

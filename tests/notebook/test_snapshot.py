@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import logging
+import re
+import threading
+import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 import dfnb
 from dfnb.definitions import Registry
-from dfnb.notebook.snapshot import InstanceTracker, TableTracker
+from dfnb.durable_http.retry_after import Pace
+from dfnb.engine.http import HttpSettings
+from dfnb.hub.http_state import CallSummary
+from dfnb.notebook import display
+from dfnb.notebook.snapshot import InstanceTracker, TableTracker, call_line
 
 
 @pytest.fixture
@@ -148,3 +156,76 @@ def test_an_entity_whose_cell_is_missing_is_waited_for_by_its_name(app):
     tracker = InstanceTracker(app.client, run.id)
     tracker.look()
     assert tracker.full()["waits"] == [{"text": "the cell that defines later", "missing": True}]
+
+
+def test_an_http_call_is_a_line_with_its_latest_answer(app):
+    answers = iter([
+        httpx.Response(202, headers={"Location": "/op/1", "Retry-After": "0"}),
+        httpx.Response(202, headers={"Retry-After": "3600"}),
+    ])  # fmt: skip
+    app.http = HttpSettings(clients={"": lambda: httpx.MockTransport(lambda request: next(answers))}, pace=Pace(floor=0.0))
+
+    @dfnb.orchestrator(registry=app.registry)
+    def poll(context: dfnb.DurableOrchestrationContext):
+        yield context.call_http("POST", "https://host/jobs?n=1")
+
+    def waits_long(picture):
+        """The poll is on disk, and the wait says until when."""
+        times = [line.get("next", 0) for line in (*picture["waits"], *picture.get("calls", ()))]
+        return len(times) == 2 and min(times) > (time.time() + 60) * 1000
+
+    tracker, looked = follow(app, "poll", waits_long)
+    (call,) = looked["calls"]
+    due = call["next"]
+    assert call == {"name": "POST https://host/jobs", "status": "202 Accepted", "state": "Running", "polls": 1, "next": due}
+    (wait,) = looked["waits"]
+    assert wait["text"] == "the HTTP call POST https://host/jobs"
+    assert "HttpCallScheduled POST https://host/jobs" in [f"{event['kind']} {event['name']}" for event in looked["events"]]
+    html = display.instance_html(looked)
+    assert '<div data-state="Running"><span class="dfnb-pill">202 Accepted</span>' in html
+    assert re.search(r"POST https://host/jobs</span> <span class=\"\">1 poll, next request at [\d:]+<", html)
+    assert re.search(r"the HTTP call POST https://host/jobs \(next request at [\d: -]+\)", display.instance_text(looked))
+
+    app.client.terminate(tracker.id)
+    app.client.wait(tracker.id, 5)
+    tracker.look()
+    (call,) = tracker.full()["calls"]
+    assert "next" not in call
+
+
+def test_an_answer_is_the_note_of_its_event(app):
+    app.http = HttpSettings(clients={"": lambda: httpx.MockTransport(lambda request: httpx.Response(404))})
+
+    @dfnb.orchestrator(registry=app.registry)
+    def ask_once(context: dfnb.DurableOrchestrationContext):
+        yield context.call_http("GET", "https://host/a")
+
+    _, looked = follow(app, "ask_once", lambda picture: picture["over"])
+    (event,) = [event for event in looked["events"] if event["kind"] == "HttpCallCompleted"]
+    assert (event["name"], event["note"]) == ("GET https://host/a", "404 Not Found")
+    assert looked["calls"] == [{"name": "GET https://host/a", "status": "404 Not Found", "state": "Failed", "polls": 0}]
+
+
+def test_how_a_call_stands_is_told_in_words():
+    call = {"polls": 2, "next": 1_000}
+    assert display.call_text(call) == "2 polls, request under way"
+    assert display.call_text({"polls": 0, "note": "odd"}) == "odd"
+    assert call_line(CallSummary(0, 1, 1, 0, None, None, "odd", "ConnectError: no"), "GET https://h", False) == {
+        "name": "GET https://h", "status": "no answer", "state": "Failed", "polls": 0, "note": "odd; ConnectError: no",
+    }  # fmt: skip
+
+
+def follow(app, name, holds):
+    """Start an instance and look at it until it is as wanted, on the hub's own news."""
+    news = threading.Event()
+    end = app.client.watch(lambda ids: news.set())
+    try:
+        tracker = InstanceTracker(app.client, app.client.start(name).id)
+        tracker.look()
+        while not holds(tracker.full()):
+            assert news.wait(10), tracker.full()
+            news.clear()
+            tracker.look()
+        return tracker, tracker.full()
+    finally:
+        end()

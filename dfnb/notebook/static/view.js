@@ -43,6 +43,10 @@ function elapsed(picture, now) {
 }
 
 function waiting(wait, now) {
+  if (wait.next) {
+    const left = wait.next - now;
+    return left > 0 ? `${wait.text} (next request at ${clock(wait.next)}, in ${span(left + 999)})` : wait.text;
+  }
   if (wait.until) {
     const left = wait.until - now;
     return `${wait.text} until ${clock(wait.until)}${left > 0 ? ` (in ${span(left + 999)})` : ""}`;
@@ -63,6 +67,28 @@ function showWaits(node, picture, now) {
     const line = node.children[index] || node.appendChild(element("div", "dfnb-wait"));
     line.classList.toggle("dfnb-missing", Boolean(wait.missing));
     write(line, waiting(wait, now));
+  });
+}
+
+function callText(call, now) {
+  const words = [call.polls === 1 ? "1 poll" : call.polls ? `${call.polls} polls` : ""];
+  if (call.next) words.push(call.next > now ? `next request in ${span(call.next - now + 999)}` : "request under way");
+  return [...words, call.note].filter(Boolean).join(", ");
+}
+
+function showCalls(node, calls, now) {
+  while (node.children.length > calls.length) node.lastChild.remove();
+  calls.forEach((call, index) => {
+    let line = node.children[index];
+    if (!line) {
+      line = node.appendChild(element("div"));
+      line.append(element("span", "dfnb-pill"), " ", element("span", "dfnb-mono"), " ", element("span"));
+    }
+    line.dataset.state = call.state;
+    const [pill, name, words] = line.children;
+    write(pill, call.status);
+    write(name, call.name);
+    write(words, callText(call, now));
   });
 }
 
@@ -109,6 +135,7 @@ function instanceView(root) {
   const id = head.appendChild(element("span", "dfnb-id"));
   const time = head.appendChild(element("span", "dfnb-time dfnb-quiet"));
   const waits = labelled(card, "waiting for");
+  const calls = labelled(card, "HTTP calls", "dfnb-calls");
   const custom = labelled(card, "custom status");
   const output = labelled(card, "output", "dfnb-mono");
   const failure = labelled(card, "failure", "dfnb-bad");
@@ -125,6 +152,8 @@ function instanceView(root) {
     showWaits(waits, picture, now);
     write(waits.previousSibling, picture.held ? "held" : "waiting for");
     waits.parentElement.hidden = !waits.children.length;
+    showCalls(calls, picture.calls || [], now);
+    calls.parentElement.hidden = !calls.children.length;
     fill(custom, picture.custom);
     fill(output, picture.output);
     fill(failure, picture.failure);
