@@ -231,7 +231,8 @@ class EntityState:
 
     def _unlock(self) -> None:
         """Operations of the holder that have not run stand behind the others now, oldest first; a second release is for nothing."""
-        own, self.own = self.own or {}, None
+        own = self.own if self.own is not None else OrderedDict()
+        self.own = None
         self.lock, self.lock_number = None, 0
         left = {number: operation for number, operation in own.items() if operation.kind != "unlock"}
         for number in own.keys() - left.keys():

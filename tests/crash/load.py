@@ -179,6 +179,108 @@ def retried(context: Any) -> Any:
     return value
 
 
+# Money. Every transfer has an id of its own; an account counts what it has done.
+
+ACCOUNTS, BEGIN = 4, 100
+
+
+@df.entity
+def account(context: Any) -> Any:
+    """A balance, and how often it was changed. `send` takes from it and passes on to another."""
+    state = context.get_state(lambda: {"balance": BEGIN, "count": 0})
+    if context.operation_name == "read":
+        return state["balance"]
+    order = context.get_input()
+    state["balance"] += order["amount"] if context.operation_name == "deposit" else -order["amount"]
+    state["count"] += 1
+    context.set_state(state)
+    if context.operation_name == "send":
+        context.signal_entity(df.EntityId("account", order["to"]), "deposit", {"id": order["id"], "amount": order["amount"]})
+    return state["balance"]
+
+
+def order(context: Any, number: int) -> tuple[df.EntityId, df.EntityId, dict]:
+    """From whom, to whom, how much: the same whenever it is asked."""
+    id = f"{context.instance_id}/{number}"
+    dice = random.Random(id)
+    giver, taker = dice.sample(range(ACCOUNTS), 2)
+    return df.EntityId("account", f"{giver}"), df.EntityId("account", f"{taker}"), {"id": id, "amount": dice.randint(1, 9)}
+
+
+def locked_transfer(context: Any, number: int) -> Any:
+    giver, taker, moved = order(context, number)
+    with (yield context.lock_entities([giver, taker])):
+        before = [(yield context.call_entity(giver, "read")), (yield context.call_entity(taker, "read"))]
+        yield context.call_entity(giver, "withdraw", moved)
+        if number % 2:
+            yield context.call_activity("step", {"mark": f"{number}", "value": 0})
+        yield context.call_entity(taker, "deposit", moved)
+        after = [(yield context.call_entity(giver, "read")), (yield context.call_entity(taker, "read"))]
+        if after != [before[0] - moved["amount"], before[1] + moved["amount"]]:
+            raise RuntimeError(f"somebody was at work under the lock: {before}, then {after}")
+        if context.get_input() == "in the section":
+            raise ValueError("as it should")
+
+
+@df.orchestrator
+def locked(context: Any) -> Any:
+    """`n` after n transfers under locks."""
+    for number in range(context.get_input()):
+        yield from locked_transfer(context, number)
+    return context.get_input()
+
+
+@df.orchestrator
+def unlocked(context: Any) -> Any:
+    """`n` after n transfers by calls, by signals and by the accounts themselves."""
+    from datetime import timedelta
+
+    for number in range(context.get_input()):
+        giver, taker, moved = order(context, number)
+        if number % 3 == 0:
+            yield context.call_entity(giver, "withdraw", moved)
+            yield context.call_entity(taker, "deposit", moved)
+        elif number % 3 == 1:
+            context.signal_entity(giver, "withdraw", moved)
+            context.signal_entity(taker, "deposit", moved, timedelta(milliseconds=20))
+        else:
+            yield context.call_entity(giver, "send", {**moved, "to": taker.key})
+    return context.get_input()
+
+
+@df.orchestrator
+def treasurer(context: Any) -> Any:
+    """`n` after n generations, each of which ends within its critical section."""
+    state = context.get_input()
+    if isinstance(state, int):
+        state = {"wanted": state, "at": 0}
+    giver, taker, moved = order(context, state["at"])
+    with (yield context.lock_entities([giver, taker])):
+        yield context.call_entity(giver, "withdraw", moved)
+        yield context.call_entity(taker, "deposit", moved)
+        if state["at"] + 1 < state["wanted"]:
+            context.continue_as_new({"wanted": state["wanted"], "at": state["at"] + 1})
+            return None
+    return state["wanted"]
+
+
+@df.orchestrator
+def aborted(context: Any) -> Any:
+    """`n` after n children that fail within a critical section."""
+    for _ in range(context.get_input()):
+        try:
+            yield context.call_sub_orchestrator("aborting", "in the section")
+        except df.TaskFailedError as error:
+            if "as it should" not in str(error):
+                raise
+    return context.get_input()
+
+
+@df.orchestrator
+def aborting(context: Any) -> Any:
+    yield from locked_transfer(context, 1)
+
+
 def expected(kind: str, n: int) -> Any:
     """The output of an instance."""
     if kind == "fan":
@@ -190,7 +292,10 @@ def expected(kind: str, n: int) -> Any:
     return n
 
 
-SIZES = {"chain": 12, "fan": 30, "timers": 5, "events": 6, "collector": 5, "parent": 5, "eternal": 6, "retried": 4}
+SIZES = {
+    "chain": 12, "fan": 30, "timers": 5, "events": 6, "collector": 5, "parent": 5, "eternal": 6, "retried": 4, "locked": 4,
+    "unlocked": 8, "treasurer": 4, "aborted": 2,
+}
 TAKES_EVENTS = ("events", "collector")
 
 
@@ -325,6 +430,8 @@ def finish(load: Load) -> None:
         pass
     for end in ends:
         end.result(60)
+    while any(status.waiting for status in load.client.entities(include_transient=True)):
+        threading.Event().wait(0.01)
     load.app.close()
     print("finished", flush=True)
 

@@ -22,8 +22,14 @@ ROOT = HERE.parent.parent
 # Kinds of events as the file numbers them.
 STARTED, COMPLETED, SCHEDULED, TASK_DONE, TASK_FAILED = 0, 1, 4, 5, 6
 CHILD, CHILD_DONE, CHILD_FAILED, TIMER, FIRED, RAISED, TIMER_CANCELED = 7, 8, 9, 10, 11, 15, 40
-ANSWERS = {TASK_DONE, TASK_FAILED, CHILD_DONE, CHILD_FAILED, FIRED, TIMER_CANCELED}
-OUTPUTS = {COMPLETED, SCHEDULED, CHILD, TIMER, TIMER_CANCELED}
+CALLED, SIGNALED, CALL_DONE, CALL_FAILED, LOCK_ASKED, LOCK_GRANTED, LOCK_GIVEN_BACK = range(43, 50)
+QUESTIONS = {SCHEDULED, CHILD, TIMER, CALLED, LOCK_ASKED}
+ANSWERS = {TASK_DONE, TASK_FAILED, CHILD_DONE, CHILD_FAILED, FIRED, TIMER_CANCELED, CALL_DONE, CALL_FAILED, LOCK_GRANTED}
+OUTPUTS = {COMPLETED, SCHEDULED, CHILD, TIMER, TIMER_CANCELED, CALLED, SIGNALED, LOCK_ASKED, LOCK_GIVEN_BACK}
+
+# What may happen to an entity.
+ARRIVED, DONE, FAILED, LOCKED, UNLOCKED, WITHDRAWN, STATE_SET = range(1, 8)
+BEGIN = 100
 
 
 class Row(NamedTuple):
@@ -45,6 +51,93 @@ class Instance(NamedTuple):
     def end(self) -> Row | None:
         ends = [row for row in self.rows if row.kind == COMPLETED and row.name != "ContinuedAsNew"]
         return ends[-1] if ends else None
+
+
+class Change(NamedTuple):
+    """What happened to an entity."""
+
+    pos: int
+    entity: int
+    number: int
+    kind: int
+    data: str | None
+    mode: str | None
+    name: str | None
+    caller: str | None
+    input: str | None
+    header: str | None
+
+
+class Account:
+    """An entity, from all that happened to it."""
+
+    def __init__(self, changes: list[Change]) -> None:
+        self.asked: dict[int, Change] = {}
+        for change in changes:
+            if change.mode is not None:
+                assert change.number not in self.asked, f"arrived twice: {change}"
+                self.asked[change.number] = change
+        self.done = [self.asked[change.number] for change in changes if change.kind == DONE]
+        self.settled = [change.number for change in changes if change.kind in (DONE, FAILED, LOCKED, WITHDRAWN)]
+        self.lockings = [change.number for change in changes if change.kind == LOCKED]
+        self.unlockings = [change.number for change in changes if change.kind == UNLOCKED]
+        states = [change.data for change in changes if change.kind == STATE_SET]
+        self.state = json.loads(states[-1] or "null") if states else None
+
+    @property
+    def moves(self) -> list[tuple[str, int]]:
+        """The transfers it had a part in, with what each has brought it."""
+        orders = [(change.name, json.loads(change.input or "")) for change in self.done if change.name != "read"]
+        return [(order["id"], order["amount"] if name == "deposit" else -order["amount"]) for name, order in orders]
+
+    def check(self) -> None:
+        """Its state accounts for exactly the operations on record, each of which ran once."""
+        assert len(set(self.settled)) == len(self.settled), "an operation ran twice"
+        assert self.lockings[: len(self.unlockings)] == self.unlockings, "given back what was not held"
+        assert len(self.lockings) - len(self.unlockings) in (0, 1)
+        if self.moves:
+            assert self.state == {"balance": BEGIN + sum(amount for _, amount in self.moves), "count": len(self.moves)}
+            assert len({id for id, _ in self.moves}) == len(self.moves), "a transfer was booked twice"
+
+
+def accounts_in(hub: Path) -> list[Account]:
+    """The entities in the file, read without dfnb."""
+    if not hub.exists() or hub.stat().st_size == 0:
+        return []
+    with duckdb.connect(str(hub), read_only=True) as connection:
+        if ("operation",) not in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            return []
+        rows = connection.execute(f"SELECT {', '.join(Change._fields)} FROM operation ORDER BY pos").fetchall()
+    by_key: dict[int, list[Change]] = defaultdict(list)
+    for row in rows:
+        by_key[row[1]].append(Change(*row))
+    return [Account(changes) for changes in by_key.values()]
+
+
+def check_accounts(accounts: list[Account], instances: dict[str, Instance]) -> None:
+    """What orchestrations asked for is there, and an operation is on record together with its caller's answer, or neither is."""
+    for account in accounts:
+        account.check()
+    changes = [change for account in accounts for change in account.asked.values()]
+    sent = Counter(change.caller for change in changes if change.mode in ("call", "signal"))
+    answered = Counter(change.caller for account in accounts for change in account.done if change.mode == "call")
+    for instance in instances.values():
+        kinds = Counter(row.kind for row in instance.rows)
+        assert sent[instance.id] == kinds[CALLED] + kinds[SIGNALED], f"an operation of {instance.id} is lost, or there twice"
+        assert answered[instance.id] == kinds[CALL_DONE], f"an answer to {instance.id} is lost, or there twice"
+
+
+def check_money(accounts: list[Account]) -> int:
+    """At the end nobody waits, no lock is left, and each transfer has taken and given the same, once. How many there were."""
+    booked: dict[str, list[int]] = defaultdict(list)
+    for account in accounts:
+        assert sorted(account.settled) == sorted(account.asked), "an operation waits for ever"
+        assert account.lockings == account.unlockings, "a lock is left"
+        for id, amount in account.moves:
+            booked[id].append(amount)
+    assert all(len(amounts) == 2 and sum(amounts) == 0 for amounts in booked.values()), booked
+    assert sum(account.state["balance"] - BEGIN for account in accounts if account.state) == 0
+    return len(booked)
 
 
 def instances_in(hub: Path) -> dict[str, Instance]:
@@ -101,7 +194,7 @@ def check_turns(instance: Instance) -> None:
     turns: dict[tuple[int, int], set[int]] = defaultdict(set)
     for row in instance.rows:
         task = (row.generation, row.task)
-        if row.kind in (SCHEDULED, CHILD, TIMER):
+        if row.kind in QUESTIONS:
             asked[task] += 1
         elif row.kind in ANSWERS:
             answered[task] += 1
@@ -163,6 +256,7 @@ class Audit:
         purging = {line["purging"] for line in lines if "purging" in line}
         instances = instances_in(self.hub)
         check_whole(instances)
+        check_accounts(accounts_in(self.hub), instances)
         self._check_acknowledged(lines, instances, purging)
         self._check_append_only(instances, purging)
         self._check_never_again([line for line in lines if "ran" in line and line["round"] == round])
@@ -293,11 +387,13 @@ def test_nothing_acknowledged_is_lost_and_nothing_recorded_runs_again(
     Child(audit.hub, audit.ledger, rounds + 1, 0, "--finish").finish()
     instances = audit.check(rounds + 1)
     audit.check_outputs(instances, expected_of_the_load())
+    transfers = check_money(accounts_in(audit.hub))
     resumed = sum(line["opened"] for line in audit.lines() if "opened" in line)
     with capsys.disabled():
         counts = audit.counts
         print(
             f"crash: {rounds} kills ({early} while starting up), {counts['starts']} starts, {counts['events']} events and "
             f"{counts['results']} results acknowledged, {counts['purges']} purges, {len(instances)} instances in the file, "
-            f"{resumed} resumptions, {counts['executions']} activity executions of which {audit.twice()} repeated; nothing lost"
+            f"{transfers} transfers of money, {resumed} resumptions, {counts['executions']} activity executions, "
+            f"{audit.twice()} of them repeated; nothing lost"
         )
