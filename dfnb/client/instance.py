@@ -60,9 +60,9 @@ class Instance:
         """What its orchestrator and activities printed and logged."""
         return self._client.logs(self.id)
 
-    def http(self) -> HttpLog:
-        """Every request its HTTP calls have sent, and what came back: a list that shows as a table."""
-        return self._client.http(self.id)
+    def http(self, *, latest: int | None = None) -> HttpLog:
+        """Every request its HTTP calls have sent, or the latest ones, and what came back: a list that shows as a table."""
+        return self._client.http(self.id, latest=latest)
 
     # wait
 

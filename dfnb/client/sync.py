@@ -155,9 +155,11 @@ class DurableOrchestrationClient(EntityClient):
         """What the instance's orchestrator and activities printed and logged."""
         return self._hub.logs(self.record(instance_id))
 
-    def http(self, instance_id: str) -> HttpLog:
-        """Every request that the instance's HTTP calls have sent, and what came back; secrets are redacted."""
-        return http_log(instance_id, self._hub.exchanges(self.record(instance_id)))
+    def http(self, instance_id: str, *, latest: int | None = None) -> HttpLog:
+        """Every request that the instance's HTTP calls have sent, or the latest ones, and what came back; secrets are redacted."""
+        if latest is not None and latest < 1:
+            raise ValueError("latest must be at least 1")
+        return http_log(instance_id, self._hub.exchanges(self.record(instance_id), latest))
 
     def calls(self, record: InstanceRecord, limit: int) -> list[CallSummary]:
         """How the latest HTTP calls of an instance stand, however many requests they have sent."""

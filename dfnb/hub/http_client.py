@@ -13,13 +13,15 @@ from dfnb.hub.sql import query
 from dfnb.records.http import Exchange, Pairs
 from dfnb.records.instance import InstanceRecord
 
+_ALL = 1 << 62
+
 
 class HttpClientSide(EntityClientSide):
     """What clients ask of the hub about HTTP calls."""
 
-    def exchanges(self, record: InstanceRecord) -> list[Exchange]:
-        """All requests of an instance's HTTP calls with their answers, in the order in which they were written down."""
-        return self._read(lambda cursor: _exchanges(cursor, record))
+    def exchanges(self, record: InstanceRecord, latest: int | None = None) -> list[Exchange]:
+        """All requests of an instance's HTTP calls with their answers, or the latest, in the order of writing."""
+        return self._read(lambda cursor: _exchanges(cursor, record, _ALL if latest is None else latest))
 
     def calls(self, record: InstanceRecord, limit: int) -> list[CallSummary]:
         """How an instance's latest HTTP calls stand: those with the newest exchanges first."""
@@ -32,8 +34,8 @@ class HttpClientSide(EntityClientSide):
         return bytes(key)
 
 
-def _exchanges(connection: duckdb.DuckDBPyConnection, record: InstanceRecord) -> list[Exchange]:
-    rows = connection.execute(query("exchanges_of"), [record.key]).fetchall()
+def _exchanges(connection: duckdb.DuckDBPyConnection, record: InstanceRecord, limit: int) -> list[Exchange]:
+    rows = connection.execute(query("exchanges_of"), [record.key, limit]).fetchall()
     found = bodies.load(connection, [hash for row in rows for hash in (row[10], row[14]) if hash is not None])
     return [_exchange(found, *row) for row in rows]
 

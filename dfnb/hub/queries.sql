@@ -160,7 +160,7 @@ GROUP BY instance, generation, task HAVING arg_max(coalesce(work, ''), pos) <> '
 -- name: exchanges_of
 SELECT generation, task, attempt, purpose, sent_at, took, method, url, request_headers, request_body, request_hash, status,
     response_headers, response_body, response_hash, asked, due_at, note, error
-FROM http_exchange WHERE instance = ? AND method <> '' ORDER BY pos
+FROM (SELECT * FROM http_exchange WHERE instance = ? AND method <> '' ORDER BY pos DESC LIMIT ?) ORDER BY pos
 
 -- name: calls_of
 SELECT generation, task, requests, polls, latest.status, latest.due_at, latest.note, latest.error FROM (

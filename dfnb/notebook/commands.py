@@ -264,13 +264,15 @@ def _history(user_ns: Names, rest: str) -> HistoryTable:
 
 
 @_command(
-    "http ID [--har PATH]", "every request that an instance's HTTP calls have sent, polls included; --har writes them to a file",
-    options=("har",),
+    "http ID [--latest N] [--har PATH]",
+    "every request that an instance's HTTP calls have sent, polls included, or the latest N; --har writes them to a file",
+    options=("latest", "har"),
 )
 def _http(user_ns: Names, rest: str) -> HttpLog:
-    words, options = arguments.words_and_options(rest, ("har",))
+    words, options = arguments.words_and_options(rest, ("latest", "har"))
     word, _ = arguments.first_word(" ".join(words), "instance")
-    log = _instance(user_ns, word).http()
+    latest = arguments.count(options["latest"], "--latest") if "latest" in options else None
+    log = _instance(user_ns, word).http(latest=latest)
     if "har" in options:
         written = log.save_har(arguments.path(options["har"], user_ns))
         print(f"{len(log)} {'exchange' if len(log) == 1 else 'exchanges'} written to {shown(str(written))}")

@@ -129,6 +129,9 @@ def test_the_log_of_a_run_has_a_row_for_each_request(app: dfnb.DurableApp) -> No
     assert log[0].waited is not None
     assert log[0].waited >= timedelta(seconds=0.2)
     assert app.client.http(run.id) == log
+    assert run.http(latest=2) == log[1:]
+    with pytest.raises(ValueError, match="at least 1"):
+        run.http(latest=0)
     assert [(call.requests, call.polls, call.status) for call in app.client.calls(app.client.record(run.id), 5)] == [(3, 2, 200)]
 
 

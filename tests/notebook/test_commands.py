@@ -239,6 +239,7 @@ def test_http_shows_each_exchange_and_writes_an_archive(run, shell, tmp_path):
     dfnb.start("ask_once", instance_id="a1").wait(5)
     cell = run("%dfnb http a")
     assert [one.status for one in cell.value] == [200]
+    assert run("%dfnb http a --latest 1").value == cell.value
     assert "1/1   first    GET https://host/a?code=<redacted>  200 OK" in cell.text
     html = shell.display_formatter.format(cell.value)[0]["text/html"]
     assert html.startswith('<div class="dfnb"><style>')
