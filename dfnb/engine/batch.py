@@ -22,6 +22,7 @@ from dfnb.hub.protocol import StartRequest, WorkerSide
 from dfnb.hub.state import InstanceState, Message
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
+    EntityLockGranted,
     ExecutionCompleted,
     ExecutionRewound,
     ExecutionStarted,
@@ -216,10 +217,18 @@ class BatchEngine:
         else:
             state.code = definition.fingerprint
             self._keep(state.key, replay)
-            lock = replay.open_lock()
-            if lock is not None and any(isinstance(event, ExecutionRewound) for event in state.pending or ()):
-                state.must_hold(lock)
+            if any(isinstance(event, ExecutionRewound) for event in state.pending or ()):
+                self._go_back(state, replay, history)
             self._hub.write_logs(state, sink.lines())
+
+    def _go_back(self, state: InstanceState, replay: OrchestrationReplay, history: Sequence[Recorded]) -> None:
+        """A rewound instance reads all that came since it failed, also while it was being rewound, and needs its locks again."""
+        last = max((index for index, row in enumerate(history) if row.turn > 0), default=-1)
+        told, unread = state.pending or [], [row.event for row in history[last + 1 :] if row.turn == 0]
+        state.pending = [event for event in unread if event in told or not isinstance(event, EntityLockGranted)]
+        lock = replay.open_lock()
+        if lock is not None:
+            state.must_hold(lock)
 
     def _hold(self, state: InstanceState, why: str) -> None:
         state.held = why

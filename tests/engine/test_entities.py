@@ -670,6 +670,35 @@ def test_an_answer_that_comes_after_its_caller_failed_is_read_after_a_rewind(dis
     assert disk_room.state(A) == ["other", "late"]
 
 
+def test_an_answer_that_comes_while_its_caller_is_being_rewound_is_read(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = Switch()
+    room.lab.activity(switch.__call__, name="try_it")
+
+    def hasty(context: Context) -> Any:
+        call = context.call_entity(A, "put", "late")
+        yield context.call_activity("try_it")
+        return (yield call)
+
+    room.lab.orchestrator(hasty)
+    other = room.hold("a")
+    run = room.lab.start(hasty)
+    assert run.wait(PATIENCE).runtime_status.value == "Failed"
+    switch.broken = False
+    hub = room.lab.app._hub
+    revive, client_thread = hub._revive, threading.current_thread()
+
+    def meanwhile(record: Any) -> Any:
+        state = revive(record)
+        if threading.current_thread() is client_thread:
+            other.raise_event("go", "other")
+            room.until(lambda: room.state(A) == ["other", "late"])
+        return state
+
+    monkeypatch.setattr(hub, "_revive", meanwhile)
+    run.rewind("mended")
+    assert run.result(PATIENCE) == 2
+
+
 # ---- lists, small batches
 
 
