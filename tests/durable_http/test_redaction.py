@@ -4,8 +4,8 @@ import base64
 import copy
 import html
 import json
-import re
 import pickle
+import re
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
