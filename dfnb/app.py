@@ -19,7 +19,6 @@ from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import DEFAULT, Definition, Registry
-from dfnb.durable_http.dialects import checked
 from dfnb.durable_http.secrets import use_key
 from dfnb.durable_http.tokens import as_token_source
 from dfnb.engine.activities import ActivityOutcome, ActivityRunner
@@ -37,7 +36,14 @@ logger = logging.getLogger("dfnb")
 
 _CLOSE_SECONDS = 5.0
 
-understand(token_source=as_token_source, poll=checked)
+
+def _checked_poll(poll: Any) -> Any:
+    from dfnb.durable_http.dialects import checked  # with the first call: their descriptions take a while to make
+
+    return checked(poll)
+
+
+understand(token_source=as_token_source, poll=_checked_poll)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,7 +162,8 @@ class DurableApp:
         self._http.settings = settings
 
     def sql(self, query: str, params: Sequence[Any] | None = None) -> Relation:
-        """A DuckDB relation over the hub: the views `instances`, `history`, `activities`, `logs`, `definitions`.
+        """A DuckDB relation over the hub: the views `instances`, `history`, `activities`, `entities`, `entity_operations`,
+        `http_exchanges`, `logs`, `definitions`.
 
         Everything acknowledged so far is in view; ``.df()``, ``.pl()``, ``.arrow()`` and all else of a relation work. Statements
         that would change the hub are refused.

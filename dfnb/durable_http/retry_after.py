@@ -6,7 +6,6 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import msgspec
@@ -86,6 +85,8 @@ def _seconds(text: str, server_date: str | None, at: int) -> float | None:
 
 
 def _date(text: str) -> int | None:
+    from email.utils import parsedate_to_datetime  # few servers send a date, and every start would pay for the module
+
     try:
         return to_microseconds(parsedate_to_datetime(text))
     except (ValueError, TypeError, IndexError, OverflowError):
