@@ -420,7 +420,7 @@ class EntityUnlockSent(HistoryEvent, frozen=True):
     entities: tuple[str, ...] = ()
 
     def columns(self) -> Columns:
-        return (49, self.task, None, None, _encode(self.entities).decode())
+        return (49, self.task, None, None, _encode(self.entities).decode() if self.entities else None)
 
     @classmethod
     def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EntityUnlockSent:
