@@ -61,7 +61,7 @@ class Asks:
         self._next_input: str | None = None
         self._keep_events = True
         self._warnings: list[str] = []
-        self._warned: set[str] = set()
+        self._warned: tuple[str, ...] = ()
 
     def ask_activity(self, name: str, input: str | None, policy: RetryPolicy | None, expected_type: Any) -> Task:
         task = ActivityTask(self._number(), name, input, policy, expected_type, self.now)
@@ -139,9 +139,11 @@ class Asks:
         return self._schedule(task, HttpCallScheduled(task.id or 0, name, request))
 
     def _warn_once(self, sentence: str) -> None:
-        if sentence not in self._warned and not self.replaying:
+        if sentence in self._warned:
+            return
+        if not self.replaying:
             self._warnings.append(sentence)
-        self._warned.add(sentence)
+        self._warned = (*self._warned, sentence)
 
     def continue_as_new(self, input: str | None, save_events: bool) -> None:
         self.will_continue_as_new = True

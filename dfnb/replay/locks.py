@@ -13,6 +13,7 @@ from dfnb.records.entity_id import EntityId
 from dfnb.records.history import EntityLockRequested
 from dfnb.replay.tasks import EntityCallTask, SubOrchestrationTask, Task, shortened
 
+_NOTHING: frozenset[str] = frozenset()  # one for all: thousands of generations in memory have nothing locked
 _HOW_TO_LOCK = "`with (yield context.lock_entities([...])):`"
 
 
@@ -72,7 +73,7 @@ class CriticalSection:
     def __init__(self) -> None:
         self.request: EntityLockRequested | None = None
         self.is_granted = False
-        self._locked: frozenset[str] = frozenset()
+        self._locked = _NOTHING
         self._calls: dict[str, int] = {}
 
     # what happens to it
@@ -87,7 +88,7 @@ class CriticalSection:
     def end(self) -> None:
         self.request = None
         self.is_granted = False
-        self._locked = frozenset()
+        self._locked = _NOTHING
 
     def called(self, entity: str) -> None:
         self._calls[entity] = self._calls.get(entity, 0) + 1

@@ -60,6 +60,7 @@ from dfnb.replay.tasks import (
 )
 
 _CLEAN_UP_YIELDS = 100
+_NOTHING: frozenset[int] = frozenset()
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +90,7 @@ class OrchestrationReplay(Asks):
         self._history: list[tuple[int, int, Sequence[HistoryEvent]]] = []
         self._turn = 0
         self._thrown: dict[int, Task] = {}
-        self._undone: frozenset[int] = frozenset()
+        self._undone = _NOTHING
 
     # the two entries
 
@@ -138,7 +139,7 @@ class OrchestrationReplay(Asks):
         self._asked = []
         if any(map(is_rewind, rows)):
             self._asked, carried = carried, []
-            self._undone = frozenset()
+            self._undone = _NOTHING
         self._remember([row.event for row in inputs])
         for row in inputs:
             if getattr(row.event, "task", None) not in self._undone:
