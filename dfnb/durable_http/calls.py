@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from dfnb.durable_http.description import Poll
-from dfnb.durable_http.messages import Answer, Headers, Request, header
-from dfnb.durable_http.polling import AskAgain, PollState, advance, begin, cancel_request
-from dfnb.durable_http.retry_after import Pace
+from dfnb.durable_http.messages import Answer, Headers, Request, header, header_values
+from dfnb.durable_http.polling import AskAgain, PollState, advance, begin, cancel_request, description
+from dfnb.durable_http.retry_after import SECOND, Pace, read
 from dfnb.durable_http.secrets import marked, shown
 from dfnb.durable_http.tokens import TokenSource, as_token_source
 from dfnb.errors import (
@@ -63,6 +63,16 @@ class CallWork(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     def decode(cls, text: str) -> CallWork:
         """The call in a text."""
         return _decode(text)
+
+    @property
+    def longest_wait(self) -> int:
+        """The most, in microseconds, that a server can make the call wait."""
+        return int(description(self.poll).paced(self.poll.pace).cap * SECOND)
+
+    def is_over_time(self, now: int) -> bool:
+        """Whether the deadline has passed. A cancel request has none."""
+        deadline = self.poll.deadline_at
+        return deadline is not None and now >= deadline and self.purpose != "cancel"
 
     def source(self) -> TokenSource | None:
         """Where its tokens come from."""
@@ -152,7 +162,7 @@ def _typed(headers: Headers, content_type: str) -> Headers:
 
 
 def read_answer(work: CallWork, answer: Answer, *, task: int, kind: str = "") -> Again | Over:
-    """What an answer leads to. `kind` says why none came: timeout, connection, secret, token or address."""
+    """What an answer leads to. `kind` says why none came: timeout, deadline, connection, secret, token or address."""
     if work.purpose == "cancel":
         return Over(HttpCallCompleted(task, answer.status), answer.error or "")
     if kind not in ("", "timeout", "connection"):
@@ -162,12 +172,21 @@ def read_answer(work: CallWork, answer: Answer, *, task: int, kind: str = "") ->
         return again
     step = advance(work.poll, answer)
     if isinstance(step, AskAgain):
-        asked = None if step.asked is None else int(min(step.asked, 1e9) * 1_000_000)
-        return Again(_going_on(work, step.state), step.at, asked, step.note)
+        return Again(_going_on(work, step.state), step.at, _in_microseconds(step.asked), step.note)
     if step.why in ("answered", "ok", "fail") and not _retries_are_over(work, step.answer):
         failed = step.failed and step.why == "fail"
         return Over(completed(task, step.answer, failed=failed, note=step.note), step.note)
-    return _failed(_going_on(work, step.state), step.answer, task, kind or step.why, step.note)
+    why = step.why if step.why == "deadline" else kind or step.why
+    return _failed(_going_on(work, step.state), step.answer, task, why, step.note)
+
+
+def too_late(work: CallWork, *, task: int, now: int, why: str) -> Over:
+    """The end of a call that could send nothing more before its deadline."""
+    return _failed(work, Answer(0, url=work.poll.request.url, at=now), task, "deadline", f"the deadline has passed: {why}")
+
+
+def _in_microseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(min(seconds, 1e9) * SECOND)
 
 
 def _going_on(work: CallWork, state: PollState) -> CallWork:
@@ -180,12 +199,24 @@ def _retry(work: CallWork, answer: Answer) -> Again | None:
         return None
     failure = FailureDetails("HttpCallError", answer.error or f"status {answer.status}")
     delay = work.retry.policy.next_delay(work.tries, answer.at - work.poll.started_at, failure)
-    if delay is None or (work.poll.deadline_at is not None and answer.at + delay > work.poll.deadline_at):
+    if delay is None:
+        return None
+    asked = _asked_when_busy(answer)
+    delay = max(delay, min(asked or 0, work.longest_wait))
+    if work.poll.deadline_at is not None and answer.at + delay > work.poll.deadline_at:
         return None
     said = answer.error or f"the server answered {answer.status}"
     state = msgspec.structs.replace(work.poll, attempt=work.poll.attempt + 1, last_status=answer.status)
     following = msgspec.structs.replace(work, poll=state, tries=work.tries + 1, purpose="retry")
-    return Again(following, answer.at + delay, None, f"{said} (try {work.tries} of {work.retry.attempts})")
+    return Again(following, answer.at + delay, asked, f"{said} (try {work.tries} of {work.retry.attempts})")
+
+
+def _asked_when_busy(answer: Answer) -> int | None:
+    """How many microseconds a server that is too busy wants to be left alone."""
+    if answer.status not in (429, 503):
+        return None
+    values = header_values(answer.headers, "Retry-After")
+    return _in_microseconds(read(values, header(answer.headers, "Date"), answer.at).seconds)
 
 
 def _is_worth_a_retry(work: CallWork, answer: Answer) -> bool:

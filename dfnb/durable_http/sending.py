@@ -27,6 +27,8 @@ Factory = Callable[[], Any]
 
 DEFAULT_TIMEOUT = 240.0
 """Seconds for one exchange, as in the original, when the call names no timeout."""
+_LAST_LOOK = 10.0
+"""Seconds for a request that is sent at the deadline itself."""
 
 
 class _Marks(Redactor):
@@ -64,7 +66,7 @@ class Sent(NamedTuple):
 
     answer: Answer
     kind: str
-    """Why no answer came: timeout, connection, secret, token, address; empty if one came."""
+    """Why no answer came: timeout, deadline, connection, secret, token, address; empty if one came."""
     waits_for: str
     """What has to happen first, if the request could not even be made: a sentence."""
     sent_at: int
@@ -94,11 +96,12 @@ class Sender:
         sent_at, began = self._now(), time.perf_counter_ns()
         answer, kind, waits_for = Answer(0, url=request.url), "", ""
         try:
-            seconds = (work.timeout or 0) / 1e6 or DEFAULT_TIMEOUT
+            seconds, kind_of_end = self._patience(work)
             async with asyncio.timeout(seconds):
                 answer = await self._exchange(work, request, redactor)
         except TimeoutError:
-            kind, answer = "timeout", self._none(request, f"no answer within {seconds:g} s")
+            said = f"no answer within {seconds:g} s" if kind_of_end == "timeout" else "no answer came before the deadline"
+            kind, answer = kind_of_end, self._none(request, said)
         except (SecretNotAvailableError, TokenError) as error:
             waits_for = str(error) if error.waits_for_cell else ""
             kind = "secret" if isinstance(error, SecretNotAvailableError) else "token"
@@ -112,6 +115,16 @@ class Sender:
             kind, answer = "connection", self._none(request, f"{type(error).__name__}: {error}")
         took = (time.perf_counter_ns() - began) // 1000
         return self._told(request, redactor, answer, kind, waits_for, sent_at, took)
+
+    def _patience(self, work: CallWork) -> tuple[float, str]:
+        """How many seconds an answer may take, and what it means when none has come by then: a timeout, or the deadline."""
+        seconds = (work.timeout or 0) / 1e6 or DEFAULT_TIMEOUT
+        deadline = work.poll.deadline_at
+        if deadline is None or work.purpose == "cancel":
+            return seconds, "timeout"
+        left = (deadline - self._now()) / 1e6
+        left = left if left > 0 else _LAST_LOOK
+        return (seconds, "timeout") if seconds < left else (left, "deadline")
 
     def _none(self, request: Request, error: str) -> Answer:
         return Answer(0, url=request.url, at=self._now(), error=error)
@@ -254,9 +267,8 @@ class HostGate:
             yield
 
 
-def waits_asked(answer: Answer, asked: int | None) -> int | None:
-    """How long, in microseconds, a busy server wants the whole hub to leave it alone."""
-    return asked if answer.status in (429, 503) and header(answer.headers, "Retry-After") is not None else None
-
-
-
+def waits_asked(answer: Answer, asked: int | None, longest: int) -> int | None:
+    """How long, in microseconds, a busy server is left alone by the whole hub: as long as it wants, up to a bound."""
+    if asked is None or answer.status not in (429, 503) or header(answer.headers, "Retry-After") is None:
+        return None
+    return min(asked, longest)

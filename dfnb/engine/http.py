@@ -88,7 +88,7 @@ class HttpRunner:
         self._sender: Sender | None = None
         self._gate: HostGate | None = None
         self._pauses: list[tuple[str, int]] = []
-        self._running: dict[CallKey, asyncio.Task[None]] = {}
+        self._running: dict[CallKey, tuple[HttpJob, asyncio.Task[None]]] = {}
         self.in_flight = 0
 
     @property
@@ -110,6 +110,16 @@ class HttpRunner:
         if jobs:
             self._loop.post(self._start, list(jobs))
 
+    def under_way(self, call: CallKey) -> HttpJob | None:
+        """The request of a call that is being sent. From any thread: it may be answered a moment later."""
+        job, _ = self._running.get(call, (None, None))
+        return job
+
+    @property
+    def longest_wait(self) -> int:
+        """The most, in microseconds, that a server can make all calls wait."""
+        return int(self._pace().cap * 1_000_000)
+
     def close(self, timeout: float) -> None:
         """Give up what is under way: it is sent again when the hub is opened."""
         self._loop.finish(self._shut, timeout)
@@ -118,7 +128,7 @@ class HttpRunner:
     async def _shut(self) -> None:
         import asyncio
 
-        running = list(self._running.values())
+        running = self._tasks()
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -132,12 +142,15 @@ class HttpRunner:
 
         for job in jobs:
             task = asyncio.get_running_loop().create_task(self._run(job))
-            self._running[job.call] = task
-            task.add_done_callback(functools.partial(self._done, job.call))
+            self._running[job.call] = (job, task)
+            task.add_done_callback(functools.partial(self._done, job))
 
-    def _done(self, call: CallKey, task: asyncio.Task[None]) -> None:
-        if self._running.get(call) is task:
-            del self._running[call]
+    def _done(self, job: HttpJob, task: asyncio.Task[None]) -> None:
+        if self._running.get(job.call, (None,))[0] is job:
+            del self._running[job.call]
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for _, task in self._running.values()]
 
     async def _run(self, job: HttpJob) -> None:
         try:
@@ -155,21 +168,42 @@ class HttpRunner:
 
     async def _exchange(self, job: HttpJob, work: CallWork) -> None:
         sender, gate = self._tools()
-        url, now = work.poll.request.url, self._clock.now()
-        until = gate.paused_until(url, now)
-        if until is not None and work.purpose != "cancel":
-            self._postpone(job, work, until, "the server has asked to be left alone")
+        if self._cannot_send(job, work, gate):
             return
-        async with gate.place(url):
+        async with gate.place(work.poll.request.url):
+            if self._cannot_send(job, work, gate):  # those before it in the line have learned something
+                return
             self.in_flight += 1
             try:
                 sent = await sender.send(work)
             finally:
                 self.in_flight -= 1
-        if sent.waits_for:
-            self._postpone(job, work, self._clock.now() + _AGAIN, sent.waits_for)
-        else:
+        if not sent.waits_for:
             self._read(job, work, sent)
+        elif work.purpose != "cancel":  # a cancel request stays in the file for the next opening
+            self._postpone(job, work, self._clock.now() + _AGAIN, sent.waits_for)
+
+    def _cannot_send(self, job: HttpJob, work: CallWork, gate: HostGate) -> bool:
+        """Whether the request must not leave now; then what becomes of it is said."""
+        now = self._clock.now()
+        until = gate.paused_until(work.poll.request.url, now)
+        if work.purpose == "cancel":
+            return False
+        if until is not None:
+            self._postpone(job, work, until, "the server has asked to be left alone")
+        elif job.number == 0 and work.is_over_time(now):
+            self._end_late(job, work, "no request was sent")
+        else:
+            return False
+        return True
+
+    def _end_late(self, job: HttpJob, work: CallWork, why: str) -> None:
+        from dfnb.durable_http.calls import too_late
+
+        now = self._clock.now()
+        over = too_late(work, task=job.call[2], now=now, why=why)
+        planned = () if over.cancel is None else (planned_cancel(job.call, job.number, over.cancel.encode()),)
+        self._deliver(CallStep(job.call, job.attempt, now, planned, over.event))
 
     def _work_of(self, job: HttpJob) -> CallWork | None:
         from dfnb.durable_http.calls import CallWork, begin_call
@@ -214,13 +248,17 @@ class HttpRunner:
 
         sender, self._sender = self._sender, None
         if sender is not None:
-            rest = list(self._running.values())
+            rest = self._tasks()
             closing = asyncio.gather(*rest, return_exceptions=True)
             closing.add_done_callback(lambda done: asyncio.ensure_future(sender.close()))
 
     def _postpone(self, job: HttpJob, work: CallWork, until: int, why: str) -> None:
-        waiting = WaitingCall(work.encode(), until, job.number, why)
-        self._deliver(CallStep(job.call, job.attempt, self._clock.now(), (), None, waiting))
+        now, deadline = self._clock.now(), work.poll.deadline_at
+        if work.is_over_time(now):
+            self._end_late(job, work, why)
+            return
+        due = until if deadline is None else min(until, deadline)
+        self._deliver(CallStep(job.call, job.attempt, now, (), None, WaitingCall(work.encode(), due, job.number, why)))
 
     def _read(self, job: HttpJob, work: CallWork, sent: Sent) -> None:
         from dfnb.durable_http.calls import Again, read_answer
@@ -236,7 +274,7 @@ class HttpRunner:
         )
         if isinstance(outcome, Again):
             text = outcome.work.encode()
-            pause = waits_asked(sent.answer, outcome.asked)
+            pause = waits_asked(sent.answer, outcome.asked, work.longest_wait)
             if pause is not None and self._gate is not None:
                 self._gate.pause(sent.answer.url, sent.answer.at + pause)
             exchange = msgspec.structs.replace(exchange, asked=outcome.asked, due_at=outcome.at, work=text)
@@ -271,10 +309,11 @@ class HttpCalls:
         self._runner = runner
         self._clock = clock
         self._ready: list[HttpJob] = []
+        self._cancelled: set[tuple[CallKey, int]] = set()
 
     def recover(self) -> None:
         """Take up every call that is not over where it stood."""
-        pauses = self._hub.paused_hosts(self._clock.now() - _PAUSES_REMEMBERED)
+        pauses = self._hub.paused_hosts(self._clock.now() - _PAUSES_REMEMBERED, self._runner.longest_wait)
         self._runner.remember_pauses((url, until) for url, until in pauses if until > self._clock.now())
         jobs = []
         for state, task, entry, waiting in self._hub.open_calls():
@@ -311,8 +350,8 @@ class HttpCalls:
         for state, step in steps:
             if state is None:
                 continue  # the instance is gone; what was exchanged for it is written down all the same
-            if step.waiting is not None and (state.is_terminal or state.generation != step.call[1]):
-                self._give_up(state, step.call, step.waiting)
+            if step.waiting is not None and self._is_stale(state, step):
+                self._give_up(state, step.call, step.attempt, step.waiting)
             self._hub.finish_turn(state, state.waits)
         return bool(steps)
 
@@ -320,22 +359,41 @@ class HttpCalls:
         entry = state.take_open(task)
         return entry.attempt if entry is not None else 1
 
+    def _is_stale(self, state: InstanceState, step: CallStep) -> bool:
+        """Whether nobody waits for the call any more, or for a new one since a rewind."""
+        _, generation, task = step.call
+        return state.is_terminal or state.generation != generation or self._attempt(state, task) != step.attempt
+
     def ended(self, state: InstanceState) -> None:
-        """An instance has ended with calls open: those that wait are dropped, after their cancel request where one is wanted."""
+        """An instance has ended with calls open: they are given up, after their cancel request where one is wanted.
+
+        Those that are under way come back later; what would cancel them is written down now, since a crash may come before.
+        """
         for task, entry in list((state.open or {}).items()):
             call = (state.key, state.generation, task)
             waiting = self._hub.drop_call(call) if entry.kind == "http" else None
+            job = self._runner.under_way(call) if entry.kind == "http" else None
             if waiting is not None:
-                self._give_up(state, call, waiting)
+                self._give_up(state, call, entry.attempt, waiting)
+            elif job is not None and self._plan_cancel(call, WaitingCall(job.work, 0, job.number + 1)):
+                self._cancelled.add((call, entry.attempt))
 
-    def _give_up(self, state: InstanceState, call: CallKey, waiting: WaitingCall) -> None:
+    def _give_up(self, state: InstanceState, call: CallKey, attempt: int, waiting: WaitingCall) -> None:
+        if (call, attempt) in self._cancelled:
+            self._cancelled.discard((call, attempt))
+        else:
+            self._plan_cancel(call, waiting)
+        if state.generation == call[1] and self._attempt(state, call[2]) == attempt:
+            self._hub.stop_expecting(state, call[2])
+
+    def _plan_cancel(self, call: CallKey, waiting: WaitingCall) -> bool:
+        """Write down the request that cancels a call, if there is one to send."""
         from dfnb.durable_http.calls import CallWork, cancel_work
 
         cancel = cancel_work(CallWork.decode(waiting.work)) if waiting.work else None
         if cancel is not None:
-            self._hub.record_exchanges(state.key, [planned_cancel(call, waiting.attempt, cancel.encode())])
-        if state.generation == call[1]:
-            self._hub.stop_expecting(state, call[2])
+            self._hub.record_exchanges(call[0], [planned_cancel(call, waiting.attempt, cancel.encode())])
+        return cancel is not None
 
 
 def _cancel_job(planned: tuple[CallKey, WaitingCall]) -> HttpJob:

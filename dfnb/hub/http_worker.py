@@ -47,10 +47,12 @@ class HttpWorkerSide(EntityWorkerSide):
             steps, self._call_steps = self._call_steps, []
             known = [(self._states.get(step.call[0]), step) for step in steps]
         for state, step in known:
-            self.record_exchanges(step.call[0], step.exchanges)
-            if step.waiting is not None and state is not None and _is_wanted(state, step.call):
+            if step.waiting is not None and state is not None and _is_wanted(state, step):
+                self.record_exchanges(step.call[0], step.exchanges)
                 self._calls[step.call] = step.waiting
                 self._batch.timers.append((step.waiting.due_at, *step.call))
+            else:
+                self.record_exchanges(step.call[0], [_without_work(exchange) for exchange in step.exchanges])
         return known
 
     def take_due_calls(self) -> list[tuple[InstanceState, CallKey, WaitingCall]]:
@@ -106,10 +108,15 @@ class HttpWorkerSide(EntityWorkerSide):
         """Have a call wait for its time, without writing anything."""
         with self.changed:
             self._wait_for_time(call, waiting)
+            state = self._states.get(call[0])
+            if state is not None and state.record is not None:  # the row that tells it may be older than the last exchange
+                state.waits = self.with_times(state, state.waits)
+                state.record = structs.replace(state.record, waits=state.waits)
 
-    def paused_hosts(self, since: int) -> list[tuple[str, int]]:
-        """URLs whose servers have asked to be left alone, and until when."""
-        return [(url, until) for url, until in self._read(lambda c: c.execute(query("paused_hosts"), [since]).fetchall())]
+    def paused_hosts(self, since: int, longest: int) -> list[tuple[str, int]]:
+        """URLs whose servers have asked to be left alone, and until when; each for at most so many microseconds."""
+        rows = self._read(lambda cursor: cursor.execute(query("paused_hosts"), [longest, since]).fetchall())
+        return [(url, until) for url, until in rows]
 
     # within the present batch
 
@@ -182,8 +189,16 @@ class HttpWorkerSide(EntityWorkerSide):
         self._push_timer((waiting.due_at, *call))
 
 
-def _is_wanted(state: InstanceState, call: CallKey) -> bool:
-    return not state.is_terminal and state.generation == call[1] and state.take_open(call[2]) is not None
+def _is_wanted(state: InstanceState, step: CallStep) -> bool:
+    """Whether the instance still waits for the call, and not for a new one since a rewind."""
+    _, generation, task = step.call
+    entry = state.take_open(task)
+    return not state.is_terminal and state.generation == generation and entry is not None and entry.attempt == step.attempt
+
+
+def _without_work(exchange: Exchange) -> Exchange:
+    """An exchange from which no restart goes on."""
+    return structs.replace(exchange, work=None) if exchange.work is not None else exchange
 
 
 def _pairs(pairs: Pairs) -> str | None:

@@ -150,8 +150,14 @@ SELECT hash, text, data FROM http_body WHERE hash IN (SELECT unnest(?))
 SELECT hash FROM http_body
 
 -- name: latest_work
-SELECT instance, generation, task, arg_max(work, pos), arg_max(due_at, pos), max(attempt)
-FROM http_exchange WHERE instance IN (SELECT unnest(?)) GROUP BY instance, generation, task HAVING arg_max(coalesce(work, ''), pos) <> ''
+-- what came of the latest time the call was asked for: a rewind asks anew, and a cancel request is no part of it
+WITH asked AS (
+    SELECT instance, generation, task, max(pos) AS pos FROM event
+    WHERE kind = 50 AND instance IN (SELECT unnest($1)) GROUP BY instance, generation, task
+)
+SELECT x.instance, x.generation, x.task, arg_max(x.work, x.pos), arg_max(x.due_at, x.pos), max(x.attempt)
+FROM http_exchange x JOIN asked a ON a.instance = x.instance AND a.generation = x.generation AND a.task = x.task AND x.pos > a.pos
+WHERE x.instance IN (SELECT unnest($1)) AND x.purpose <> 'cancel' AND x.work IS NOT NULL GROUP BY x.instance, x.generation, x.task
 
 -- name: open_cancels
 SELECT instance, generation, task, arg_max(work, pos), max(attempt) FROM http_exchange WHERE purpose = 'cancel'
@@ -170,7 +176,7 @@ SELECT generation, task, requests, polls, latest.status, latest.due_at, latest.n
 ) ORDER BY pos DESC LIMIT ?
 
 -- name: paused_hosts
-SELECT url, max(sent_at + took + asked) FROM http_exchange
+SELECT url, max(sent_at + took + least(asked, ?)) FROM http_exchange
 WHERE status IN (429, 503) AND asked IS NOT NULL AND sent_at > ? GROUP BY url
 
 -- name: hub_key
