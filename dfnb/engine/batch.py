@@ -389,7 +389,7 @@ class BatchEngine:
         for child, problem in zip(children, self._hub.start_children(requests, at), strict=True):
             if problem is not None:
                 failure = FailureDetails.from_exception(problem)
-                self._answer(state.id, state.generation, SubOrchestrationInstanceFailed(child.task, failure), at)
+                self._answer(_parent(state, child.task), SubOrchestrationInstanceFailed(child.task, failure), at)
 
     def _rewind_children(
         self, state: InstanceState, inputs: Sequence[HistoryEvent], replay: OrchestrationReplay, at: int
@@ -402,17 +402,17 @@ class BatchEngine:
 
     def _take_up(self, state: InstanceState, child: SubOrchestrationInstanceCreated, reason: str | None, at: int) -> None:
         found = self._hub.look_up(child.instance_id)
-        if found is None or found.parent != ParentRef(state.id, state.generation, child.task):
+        if found is None or found.parent not in (_parent(state, child.task), ParentRef(state.id, state.generation, child.task)):
             self._start_children(state, [child], at)  # it could never start, or was purged since
         elif found.result is not None and found.status == "Failed" and found.record is not None and found.record.is_terminal:
             self._hub.rewind_child(found, reason, at)
         elif found.result is not None:
-            self._answer(state.id, state.generation, _answer_of(found, found.result), at)
+            self._answer(found.parent, _answer_of(found, found.result), at)
 
     def _child_request(self, state: InstanceState, child: SubOrchestrationInstanceCreated) -> StartRequest:
         definition = self._registry.get("orchestrator", child.name)
         code = definition.fingerprint if definition is not None else None
-        parent = ParentRef(state.id, state.generation, child.task)
+        parent = _parent(state, child.task)
         fresh = state.fresh and child.instance_id.startswith(f"{state.id}:")
         return StartRequest(child.name, child.instance_id, child.input, None, code, child.version, fresh, parent)
 
@@ -426,7 +426,7 @@ class BatchEngine:
         if end.status == "ContinuedAsNew":
             self._begin_again(state, end, version, decision.carried if decision is not None else (), at)
         elif state.parent is not None:
-            self._answer(state.parent.instance_id, state.parent.generation, _answer_of(state, end), at)
+            self._answer(state.parent, _answer_of(state, end), at)
 
     def _begin_again(
         self, state: InstanceState, end: ExecutionCompleted, version: str | None, carried: Sequence[HistoryEvent], at: int
@@ -437,14 +437,19 @@ class BatchEngine:
         held_back = [ExecutionSuspended()] if state.suspended else []
         self._hub.continue_as_new(state, [started, *held_back, *carried], at)
 
-    def _answer(self, instance_id: str, generation: int, event: HistoryEvent, at: int) -> None:
-        self._hub.post(instance_id, Message(event, at, generation))
+    def _answer(self, parent: ParentRef, event: HistoryEvent, at: int) -> None:
+        """Tell the instance that waits; if it is gone, another one that has its id by now is not meant."""
+        self._hub.post(parent.instance_id, Message(event, at, parent.generation), parent.key)
 
     def _write_lines(self, state: InstanceState, sink: capture.Sink, decision: Decision) -> None:
         lines = list(sink.lines())
         lines += [LogLine(None, 1, self._clock.now(), "WARNING", warning) for warning in decision.warnings]
         if lines:
             self._hub.write_logs(state, lines)
+
+
+def _parent(state: InstanceState, task: int) -> ParentRef:
+    return ParentRef(state.id, state.generation, task, state.key)
 
 
 def _name_in(messages: Sequence[Message]) -> str | None:

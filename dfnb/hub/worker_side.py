@@ -187,12 +187,12 @@ class HubWorkerSide(HttpWorkerSide):
             self._unsaved[state.key] = state
             self.wake(state)
 
-    def post(self, instance_id: str, message: Message) -> bool:
-        """Hand a message to an open instance within the present batch. False if there is none."""
+    def post(self, instance_id: str, message: Message, key: int = 0) -> bool:
+        """Hand a message to an open instance within the present batch. False if there is none, or not the one with that key."""
         message.internal = True
         with self.changed:
             state = self._by_id.get(instance_id)
-            if state is None:
+            if state is None or (key and state.key != key):
                 return False
             self._put(state, message)
             return True

@@ -36,11 +36,12 @@ class HistoryEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class ParentRef(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The instance and task that wait for a sub-orchestration."""
+    """The instance and task that wait for a sub-orchestration. `key` tells instances that had one id apart; 0: it was not noted."""
 
     instance_id: str
     generation: int
     task: int
+    key: int = 0
 
 
 class _StartHeader(msgspec.Struct, frozen=True, omit_defaults=True):

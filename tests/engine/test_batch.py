@@ -419,3 +419,22 @@ def test_the_parent_of_a_terminated_child_gets_a_failure(lab: Any) -> None:
     lab.waiting(run, "orchestration")
     lab.client.terminate("kid", "enough")
     assert run.result(PATIENCE) == "instance 'kid' was terminated: enough"
+
+
+def test_the_answer_of_an_old_child_does_not_reach_a_new_parent_with_the_old_ones_id(lab: Any) -> None:
+    @lab.orchestrator
+    def kid(context: Any) -> Any:
+        return (yield context.wait_for_external_event("go"))
+
+    @lab.orchestrator
+    def parent(context: Any) -> Any:
+        return (yield context.call_sub_orchestrator(kid, instance_id=f"kid-{context.get_input()}"))
+
+    old = lab.start(parent, 1, instance_id="boss")
+    lab.client.terminate("boss")
+    old.wait(timeout=20)
+    new = lab.start(parent, 2, instance_id="boss")
+    lab.client.raise_event("kid-1", "go", "old")
+    lab.client.wait("kid-1", 20)
+    lab.client.raise_event("kid-2", "go", "new")
+    assert new.result(timeout=20) == "new"
