@@ -214,6 +214,7 @@ def test_a_single_status_to_retry_need_not_be_a_list() -> None:
         (KEY, "GET <secret: DOC_KEY>"),
         (f"{KEY}/hook", "GET <secret: DOC_KEY>/hook"),
     ],
+    ids=map(str, range(7)),  # a reference to a secret is signed anew in each process, which is no name for a test
 )
 def test_the_title_has_no_login_no_query_and_no_proof_of_a_secret(uri: Any, title: str) -> None:
     assert DurableHttpRequest("get", uri).title == title
