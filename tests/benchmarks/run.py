@@ -89,6 +89,26 @@ TABLE: dict[str, tuple[Line, ...]] = {
         Line("us_used", "the same, of one that has done 100,000", "µs", "the same"),
         Line("us_reopened", "of that one, after the hub was opened again", "µs", "the same"),
     ),
+    "W12": (
+        Line("bytes", "memory for each of 10,000 HTTP calls that wait, their instances included", "bytes", "<= 4,096 bytes"),
+        Line("cpu_ms_in_5_s", "CPU time of that process over 5 s", "ms", "none"),
+    ),
+    "W13": (
+        Line("last_sent_s", "1,000 polls due at one moment: until the last one is sent", "s", "<= 1 s"),
+        Line("all_done_s", "until their 1,000 orchestrations have ended", "s", ""),
+    ),
+    "W14": (
+        Line("call_ms", "one orchestration with one HTTP call, median of 200 runs", "ms", ""),
+        Line("overhead_ms", "of that, above the bare httpx request and an orchestration that does nothing", "ms", ""),
+        Line("more_commits", "commits above those of an orchestration that does nothing", "", "<= 2"),
+    ),
+    "W15": (
+        Line("resume_ms_10", "the end of an orchestration whose call has been polled 10 times, after the hub was opened", "ms", ""),
+        Line("resume_ms_100000", "of one polled 100,000 times", "ms", "the same"),
+        Line("open_ms_10", "opening the hub with 10 polls", "ms", ""),
+        Line("open_ms_100000", "opening the hub with 100,000", "ms", "the same"),
+        Line("history_ms_100000", "its history, after 100,000 polls", "ms", ""),
+    ),
 }
 
 _HANGS_AFTER = 120.0
@@ -163,7 +183,7 @@ def _shown(value: float) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("workloads", nargs="*", metavar="W0..W11", help="which; all of them by default")
+    parser.add_argument("workloads", nargs="*", metavar="W0..W15", help="which; all of them by default")
     parser.add_argument("--repeat", type=int, default=3, help="fresh processes for each case; the figures are medians (3)")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the hubs are made; a real disk")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="run nothing; print FILE's JSON lines as the README's table")

@@ -21,6 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from tests.benchmarks import http_calls
+
 if TYPE_CHECKING:
     import dfnb
 
@@ -39,6 +42,7 @@ WARM_UP = {
     "W9": "20 signals",
     "W10": "20 orchestrations",
     "W11": "100,000 signals, those that go before",
+    **http_calls.WARM_UP,
 }
 """What is run before the clock starts."""
 
@@ -462,6 +466,7 @@ CASES: dict[str, Callable[[Path], Figures]] = {
     "w9_client": w9_client,
     "w10_locked_calls": w10_locked_calls,
     "w11_earlier": w11_earlier,
+    **http_calls.CASES,
 }
 
 
