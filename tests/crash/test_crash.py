@@ -43,6 +43,7 @@ class Row(NamedTuple):
 
 
 class Instance(NamedTuple):
+    key: int
     id: str
     parent: dict[str, Any] | None
     rows: list[Row]
@@ -159,7 +160,7 @@ def instances_in(hub: Path) -> dict[str, Instance]:
         assert rows[0].kind == STARTED, f"the events of instance {key} do not begin with its start: {rows[0]}"
         header = json.loads((rows[0].data or "").split("\n")[0])
         assert header["id"] not in instances, f"{header['id']} is there twice"
-        instances[header["id"]] = Instance(header["id"], header.get("parent"), rows)
+        instances[header["id"]] = Instance(key, header["id"], header.get("parent"), rows)
     return instances
 
 
@@ -213,7 +214,8 @@ def check_family(instance: Instance, instances: dict[str, Instance]) -> None:
         if row.kind == CHILD:
             child = instances.get(row.data or "")
             assert child is not None, f"{instance.id} has started {row.data}, which is not in the file"
-            assert child.parent == {"instance_id": instance.id, "generation": row.generation, "task": row.task}
+            asked = {"instance_id": instance.id, "generation": row.generation, "task": row.task, "key": instance.key}
+            assert child.parent == asked
             answer = [r for r in instance.rows if (r.kind, r.task) in ((CHILD_DONE, row.task), (CHILD_FAILED, row.task))]
             assert bool(child.end) == bool(answer), f"{child.id} has {child.end} but {instance.id} has {answer}"
     if instance.parent is not None:
