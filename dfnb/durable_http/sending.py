@@ -76,6 +76,10 @@ class Sent(NamedTuple):
     request_body: bytes
 
 
+class _NoClientError(Exception):
+    """The call names a client that nobody has given the app: after a restart the cell that does so may not have run."""
+
+
 class Sender:
     """Sends requests from one event loop. `clients` are factories by name; the one named "" is the default."""
 
@@ -106,6 +110,8 @@ class Sender:
             waits_for = str(error) if error.waits_for_cell else ""
             kind = "secret" if isinstance(error, SecretNotAvailableError) else "token"
             answer = self._none(request, str(error))
+        except _NoClientError as error:
+            kind, waits_for = "client", str(error)
         except PrivateAddressError as error:
             kind, answer = "address", self._none(request, str(error))
         except (httpx.TimeoutException, httpx.TransportError, httpx.InvalidURL, httpx.DecodingError, OSError) as error:
@@ -172,7 +178,7 @@ class Sender:
         if client is None:
             if name not in self._factories:
                 known = ", ".join(repr(other) for other in self._factories if other) or "none"
-                raise ValueError(f"the app has no HTTP client named {name!r}; it was given: {known}")
+                raise _NoClientError(f"the app has no HTTP client named {name!r} yet (it was given: {known}); set app.http")
             client = self._clients[name] = make_client(self._factories[name])
         return client
 

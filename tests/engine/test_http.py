@@ -603,8 +603,17 @@ def test_calls_choose_among_the_apps_clients(http: HttpLab) -> None:
     http.lab.app.http = HttpSettings(client=client("usual"), clients={"proxy": client("proxy")})
     assert [http.answer("GET", "/x", client=name).content for name in (None, "proxy", None)] == ["usual", "proxy", "usual"]
     assert made == ["usual", "proxy"]
-    with pytest.raises(HttpCallError, match="no HTTP client named 'proxi'; it was given: 'proxy'"):
-        http.answer("GET", "/x", client="proxi")
+
+
+def test_a_call_waits_for_the_client_that_it_names(http: HttpLab) -> None:
+    run = http.begin("GET", "/x", client="proxi")
+    record = http.lab.until(run, lambda record: any("proxi" in wait.name for wait in record.waits))
+    assert "the app has no HTTP client named 'proxi' yet (it was given: none); set app.http" in record.waits[0].sentence
+    answers = httpx.MockTransport(lambda request: httpx.Response(200))
+    http.lab.app.http = HttpSettings(clients={"proxi": lambda: httpx.AsyncClient(transport=answers)})
+    http.sleep_until_due(run)
+    http.clock.advance(2)
+    assert run.result(5) == 200
 
 
 def test_a_clients_own_redirects_and_errors_do_no_harm(http: HttpLab) -> None:
