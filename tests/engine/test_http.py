@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -585,6 +586,41 @@ def test_a_token_that_cannot_be_had_fails_the_call_and_a_rewind_gets_it(http: Ht
     assert http.api.count() == 0
     http.instance.rewind()
     assert http.instance.result(10) == 200
+
+
+# ---- the file
+
+
+def test_compaction_lets_the_bodies_of_purged_instances_go(http: HttpLab) -> None:
+    http.api.site("/large", body="x" * 5_000)
+    http.answer("GET", "/large")
+    first = http.instance
+    assert http.answer("GET", "/large").content == "x" * 5_000
+    count = "SELECT count(*) FROM http_body"
+    for run, left in ((first, 1), (http.instance, 0)):
+        http.lab.client.purge(run.id)
+        http.lab.app.compact()
+        assert http.lab.app.sql(count).fetchall() == [(left,)]
+    assert http.answer("GET", "/large").content == "x" * 5_000
+    assert http.lab.app.sql(count).fetchall() == [(1,)]
+
+
+def test_a_hub_of_before_there_were_http_calls_makes_them(http: HttpLab) -> None:
+    """The oldest schema, with an instance in it."""
+    import duckdb
+
+    http.lab.app.close()
+    path = Path(http.lab.path)
+    path.unlink()
+    schema = Path(__file__).parent.parent / "hub" / "schema_1.sql"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(schema.read_text(encoding="utf-8"))
+        connection.execute("INSERT INTO hub VALUES ('dfnb', 1, 0, -1)")
+    http.lab.open()
+    http.api.job("/work", polls=1, result=RESULT)
+    assert http.answer("POST", "/work", headers={"X-Key": dfnb.Secret.callable(lambda: "v", name="old-hub-key")}).json() == RESULT
+    http.reopen()
+    assert http.answer("POST", "/work").json() == RESULT
 
 
 # ---- clients
