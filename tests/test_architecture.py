@@ -19,6 +19,8 @@ HOUSE = ROOT / "dfnb"
 
 STOREYS = [
     {"errors", "records"},
+    {"signatures"},
+    {"fingerprint"},
     {"definitions", "determinism"},
     {"replay", "hub", "durable_http"},
     {"engine", "client"},

@@ -11,11 +11,12 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from dfnb import app as apps
 from dfnb.client.entities import EntityHandle
 from dfnb.client.instance import Instance
-from dfnb.definitions import DEFAULT, operations_of
+from dfnb.definitions import DEFAULT
 from dfnb.errors import DfnbError
 from dfnb.notebook.commands import COMMANDS
 from dfnb.records.entity_id import EntityId
 from dfnb.records.instance import OrchestrationRuntimeStatus
+from dfnb.signatures import operations_of
 
 Shell = Any
 

@@ -12,9 +12,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dfnb.definitions import annotation_of, operation_inputs, operations_of
 from dfnb.errors import PayloadError
 from dfnb.records import payload
+from dfnb.signatures import annotation_of, operation_inputs, operations_of
 
 _SCALARS = frozenset({int, str, float, bool, type(None)})
 _PLAIN = _SCALARS | {list, dict}
