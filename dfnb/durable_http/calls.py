@@ -17,7 +17,7 @@ from dfnb.durable_http.description import Poll
 from dfnb.durable_http.messages import Answer, Headers, Request, header, header_values
 from dfnb.durable_http.polling import AskAgain, PollState, advance, begin, cancel_request, description
 from dfnb.durable_http.retry_after import SECOND, Pace, read
-from dfnb.durable_http.secrets import marked, shown
+from dfnb.durable_http.secrets import Form, marked, shown
 from dfnb.durable_http.tokens import TokenSource, as_token_source
 from dfnb.errors import (
     HttpCallError,
@@ -45,7 +45,7 @@ class CallWork(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     timeout: int | None = None
     token_source: Any = None
     client: str | None = None
-    body_form: str = "plain"
+    body_form: Form = "plain"
     """How a secret in the body is to be encoded: plain, json or form."""
     purpose: str = ""
     """`retry` or `cancel`, when the next request is one; otherwise the phase of the poll says it."""
@@ -135,7 +135,7 @@ def _with_key(headers: Headers, record: HttpCallRecord, identity: str) -> Header
     return (*headers, ("Idempotency-Key", key), ("Repeatability-Request-ID", key))
 
 
-def _content(record: HttpCallRecord) -> tuple[Headers, bytes | None, str]:
+def _content(record: HttpCallRecord) -> tuple[Headers, bytes | None, Form]:
     headers: Headers = tuple(
         (str(name), str(marked(value)))
         for name, values in (record.headers or {}).items()
@@ -147,7 +147,7 @@ def _content(record: HttpCallRecord) -> tuple[Headers, bytes | None, str]:
     if record.binary:
         return _typed(headers, "application/octet-stream"), msgspec.convert(record.content, bytes), "plain"
     if record.is_raw_str:
-        form = "json" if "json" in given else "plain"
+        form: Form = "json" if "json" in given else "plain"
         return _typed(headers, "text/plain; charset=utf-8"), str(marked(record.content)).encode(), form
     if given == _FORM and isinstance(record.content, dict):
         return headers, urlencode(marked(record.content), doseq=True).encode(), "form"

@@ -169,7 +169,7 @@ class Sender:
             token = await asyncio.to_thread(self._tokens.get, source)
             headers = [pair for pair in headers if pair[0].lower() != "authorization"]
             headers.append(("Authorization", token.authorization(redactor)))
-        body = resolve(request.body, redactor, form=work.body_form) if request.body is not None else None  # type: ignore[arg-type]
+        body = resolve(request.body, redactor, form=work.body_form) if request.body is not None else None
         url = resolve(request.url, redactor, form="url")
         return client.build_request(request.method, url, headers=headers, content=body)
 

@@ -165,11 +165,9 @@ class EntityEngine:
     def _unlock(self, entity: EntityState, number: int, release: Operation) -> None:
         entity.take(number)
         at = self._clock.now()
+        self._cancel(entity, number, at)
         if entity.lock is not None and entity.lock == release.caller:
-            self._cancel(entity, number, at)
             self._hub.record_operation(entity, Change.UNLOCKED, entity.lock_number, None, at)
-        else:
-            self._cancel(entity, number, at)
 
     def _cancel(self, entity: EntityState, number: int, at: int) -> None:
         """Nothing comes of it; only if it was written down as waiting is there something to write now."""
