@@ -150,13 +150,18 @@ class EntityClient:
         done = self._hub.clean_entities(remove_empty=remove_empty_entities, release_orphaned_locks=release_orphaned_locks)
         return CleanEntityStorageResult(*done)
 
+    @property
+    def problem(self) -> HubUnavailableError | None:
+        """Why nothing can be written to the hub at present; None when all is well."""
+        return self._hub.problem
+
     def _settle(self, future: Future[T]) -> T:
         """The answer once it is on disk; a disk that refuses is an error now, not a wait without end."""
         while True:
             try:
                 return future.result(0.2)
             except TimeoutError:
-                problem: HubUnavailableError | None = self._hub.problem
+                problem = self.problem
                 if problem is not None and not future.done():
                     raise problem from None
 

@@ -248,7 +248,21 @@ class DurableOrchestrationClient(EntityClient):
         return Instance(self, request.id, request.name)
 
     def _send(self, instance_id: str, event: HistoryEvent, operation: str) -> None:
-        self._settle(self._hub.send(instance_id, event, operation))
+        self._settle(self.send(instance_id, event, operation))
+
+    # the same without waiting for the disk
+
+    def submit(self, requests: Sequence[StartRequest]) -> Future[None]:
+        """Start what `request` has checked, all or none; the future is done once they are on disk."""
+        return self._hub.start_instances(requests)
+
+    def send(self, instance_id: str, event: HistoryEvent, operation: str) -> Future[None]:
+        """Give a message to an instance; the future is done once it is on disk. `operation` names it in the errors."""
+        return self._hub.send(instance_id, event, operation)
+
+    def peek(self, instance_id: str) -> InstanceRecord | None:
+        """The record of an open or just ended instance, without a look at the file; None when that cannot tell."""
+        return self._hub.peek(instance_id)
 
     # purge
 

@@ -1,8 +1,9 @@
-"""The client side of the hub for HTTP calls: what was sent and received, and the hub's key."""
+"""The client side of the hub for HTTP calls: what was sent and received, and the hub's keys."""
 
 from __future__ import annotations
 
 import json
+import secrets
 
 import duckdb
 
@@ -28,10 +29,21 @@ class HttpClientSide(EntityClientSide):
         rows = self._read(lambda cursor: cursor.execute(query("calls_of"), [record.key, limit]).fetchall())
         return [CallSummary(*row) for row in rows]
 
-    def hub_key(self) -> bytes:
-        """A random key of this hub alone."""
-        (key,) = self._read(lambda cursor: cursor.execute(query("hub_key"), ["secrets"]).fetchall())[0]
-        return bytes(key)
+    def hub_key(self, name: str = "secrets") -> bytes:
+        """A random key of this hub alone, of 32 bytes, for one purpose; made when first asked for."""
+        rows = self._read(lambda cursor: cursor.execute(query("hub_key"), [name]).fetchall())
+        return bytes(rows[0][0]) if rows else self.renew_hub_key(name)
+
+    def renew_hub_key(self, name: str) -> bytes:
+        """Another key for a purpose; the one before is gone for good."""
+        fresh = secrets.token_bytes(32)
+
+        def renew(connection: duckdb.DuckDBPyConnection) -> None:
+            connection.execute(query("forget_hub_key"), [name])
+            connection.execute(query("save_hub_key"), [name, fresh])
+
+        self._journal.run(renew).result()
+        return fresh
 
 
 def _exchanges(connection: duckdb.DuckDBPyConnection, record: InstanceRecord, limit: int) -> list[Exchange]:

@@ -287,17 +287,19 @@ class WorkingSet:
 
     # the file
 
-    def find(self, instance_id: str) -> InstanceRecord | None:
-        """The latest committed state of an instance, or None."""
+    def peek(self, instance_id: str) -> InstanceRecord | None:
+        """The same as `find` if that can be told without the file, which it can of open and just ended instances; else None."""
         with self.changed:
             state = self._by_id.get(instance_id)
             if state is not None:
                 return state.record
-            if instance_id in self._ended:
-                return self._ended[instance_id]
-            recent = self._recent_record(instance_id)
-            if recent is not None:
-                return recent
+            return self._ended.get(instance_id) or self._recent_record(instance_id)
+
+    def find(self, instance_id: str) -> InstanceRecord | None:
+        """The latest committed state of an instance, or None."""
+        record = self.peek(instance_id)
+        if record is not None:
+            return record
         found = self._find_ended([instance_id])
         return found[-1] if found else None
 

@@ -182,6 +182,9 @@ WHERE status IN (429, 503) AND asked IS NOT NULL AND sent_at > ? GROUP BY url
 -- name: hub_key
 SELECT value FROM hub_key WHERE name = ?
 
+-- name: forget_hub_key
+DELETE FROM hub_key WHERE name = ?
+
 -- name: save_hub_key
 INSERT INTO hub_key VALUES (?, ?)
 

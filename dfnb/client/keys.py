@@ -1,0 +1,37 @@
+"""The keys that open a hub's server: made at random for each hub and kept in it, so that they outlive a restart."""
+
+from __future__ import annotations
+
+import base64
+
+from dfnb.hub.protocol import ClientSide
+
+
+class HubKeys:
+    """`system` opens everything, `function` only triggers of the auth level ``function``; `links` signs links, `callbacks` callbacks.
+
+    Text keys are 43 characters that need no quoting in a URL.
+    """
+
+    def __init__(self, hub: ClientSide) -> None:
+        self._hub = hub
+        self._read()
+
+    def _read(self) -> None:
+        self.system = _text(self._hub.hub_key("system"))
+        self.function = _text(self._hub.hub_key("function"))
+        self.links = self._hub.hub_key("links")
+        self.callbacks = self._hub.hub_key("callbacks")
+
+    def rotate(self) -> None:
+        """Replace the keys of callers and of links: what was handed out before opens nothing any more."""
+        for name in ("system", "function", "links"):
+            self._hub.renew_hub_key(name)
+        self._read()
+
+    def __repr__(self) -> str:
+        return "<HubKeys>"
+
+
+def _text(key: bytes) -> str:
+    return base64.urlsafe_b64encode(key).decode().rstrip("=")
