@@ -82,7 +82,11 @@ class EntityClient:
         return id
 
     def _signal(self, requests: list[SignalRequest]) -> None:
-        self._settle(self._hub.signal_entities(requests))
+        self._settle(self.submit_signals(requests))
+
+    def submit_signals(self, requests: list[SignalRequest]) -> Future[None]:
+        """Send what was checked, all or none; the future is done once it is on disk."""
+        return self._hub.signal_entities(requests)
 
     # ask
 

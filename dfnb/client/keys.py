@@ -8,7 +8,7 @@ from dfnb.hub.protocol import ClientSide
 
 
 class HubKeys:
-    """`system` opens everything, `function` only triggers of the auth level ``function``; `links` signs links, `callbacks` callbacks.
+    """`system` opens everything, `function` triggers of the auth level ``function``; `links` and `callbacks` sign what they say.
 
     Text keys are 43 characters that need no quoting in a URL.
     """

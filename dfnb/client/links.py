@@ -40,7 +40,7 @@ def scoped_code(key: bytes, instance_id: str, scope: Scope) -> str:
 
 
 def read_code(key: bytes, instance_id: str, code: str) -> Scope | None:
-    """What a code opens of this instance; None for one that was not made for it. Whether it has expired is for the caller to see."""
+    """What a code opens of this instance; None for one not made for it. Whether it has expired is for the caller to see."""
     parts = code.split(".")
     if len(parts) != 4 or parts[0] != _PREFIX:
         return None
@@ -71,13 +71,15 @@ class Links:
     lifetime: timedelta | None = None
 
     def management(
-        self, instance_id: str, *, origin: str | None = None, verbs: Iterable[str] | None = None, expires_in: timedelta | None = None
+        self, instance_id: str, *, origin: str | None = None, verbs: Iterable[str] | None = None,
+        expires_in: timedelta | None = None, scope: Scope | None = None,
     ) -> dict[str, str]:
         """All links of one instance, by the original's field names.
 
         `verbs` leaves out the links of all other verbs (of `VERBS`), and the code opens only these. ValueError for an unknown one.
+        `scope` says the same, and until when, in one.
         """
-        scope = self.scope(verbs, expires_in)
+        scope = scope if scope is not None else self.scope(verbs, expires_in)
         base = f"{origin or self.origin()}{BASE_PATH}/instances/{quote(instance_id, safe='@:')}"
         query = self._query(self.code(instance_id, scope))
         shapes = {

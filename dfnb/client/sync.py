@@ -184,6 +184,14 @@ class DurableOrchestrationClient(EntityClient):
         """What was recorded behind a position, oldest first: (position, generation, event)."""
         return self._hub.history(record, position)
 
+    def children(self, instance_id: str) -> list[InstanceRecord]:
+        """The sub-orchestrations an instance has started."""
+        return self._hub.children(instance_id)
+
+    def source_of(self, record: InstanceRecord) -> str | None:
+        """The source of the orchestrator as the instance runs it; None when it was not kept."""
+        return self._hub.definition_source("orchestrator", record.name, record.code) if record.code is not None else None
+
     def when_ended(self, instance_id: str) -> Future[Ended]:
         """A future of the instance's end."""
         return self._hub.when_ended(instance_id)

@@ -1,0 +1,180 @@
+"""The management API as an ASGI app: each request is checked, matched with the table of routes, and answered.
+
+It can be served by itself (`dfnb.server.listener`) or mounted in an app of one's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import quote
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dfnb.client.keys import HubKeys
+from dfnb.client.links import BASE_PATH, VERBS, Links, scoped_code
+from dfnb.client.links import Scope as LinkScope
+from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.definitions import Registry
+from dfnb.server import answers
+from dfnb.server.call import Call, House
+from dfnb.server.changes import Changes
+from dfnb.server.entities import EntityHandlers
+from dfnb.server.extras import ExtraHandlers
+from dfnb.server.followers import Followers
+from dfnb.server.guard import Guard
+from dfnb.server.instances import InstanceHandlers
+from dfnb.server.query import Query
+from dfnb.server.routes import Match, match
+from dfnb.server.settings import ServerSettings
+from dfnb.server.status import Statuses
+
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_EXPOSED = ("Location", "Retry-After", "x-ms-continuation-token", "ETag", "Preference-Applied", "x-dfnb-version")
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+def package_version() -> str:
+    try:
+        return version("dfnb")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "0"
+
+
+class ManagementApp:
+    """Serves one hub. `own_origin`: where it can be reached when neither settings nor a request say so; the listener sets it."""
+
+    def __init__(
+        self, client: DurableOrchestrationClient, keys: HubKeys, settings: ServerSettings, registry: Registry,
+        now: Callable[[], int],
+    ) -> None:
+        self.settings = settings
+        self.keys = keys
+        self.own_origin = settings.own_origin or f"http://{_shown_host(settings.host)}:{settings.port}"
+        self.links = Links(self._origin, self._code, now, settings.task_hub, settings.connection, settings.link_lifetime)
+        self.guard = Guard(settings, keys, now)
+        self.changes = Changes(client)
+        self._house = House(
+            client, registry, settings, self.guard, self.links, self.changes, Followers(settings.max_followers)
+        )
+        statuses = Statuses(client)
+        self._handlers = (InstanceHandlers(statuses), EntityHandlers(), ExtraHandlers())
+        self._version = package_version()
+        self._app: ASGIApp = self._serve
+        if settings.cors_origins:
+            self._app = CORSMiddleware(
+                self._serve, allow_origins=settings.cors_origins, allow_methods=("GET", "POST", "DELETE"),
+                allow_headers=("*",), expose_headers=_EXPOSED,
+            )  # fmt: skip
+
+    def _origin(self) -> str:
+        return self.settings.own_origin or self.own_origin
+
+    def _code(self, instance_id: str, scope: LinkScope) -> str | None:
+        if not self.settings.require_key:
+            return None
+        if self.settings.links == "key" and scope == LinkScope(frozenset(VERBS)):
+            return self.keys.system
+        return scoped_code(self.keys.links, instance_id, scope)
+
+    async def drain(self) -> None:
+        """Have all requests that stay answered now."""
+        self.changes.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self._answer(request)
+        headers = MutableHeaders(raw=response.raw_headers)
+        headers["x-dfnb-version"] = self._version
+        for name, value in _NO_STORE.items():
+            headers.setdefault(name, value)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            self.guard.check_origin(request)
+            return await self._dispatch(request)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            return answers.of_error(error)
+
+    async def _dispatch(self, request: Request) -> Response:
+        path = _path_of(request)
+        if path.lower().startswith(f"{BASE_PATH}/"):
+            found = match(request.method, path[len(BASE_PATH) :])
+            if found is not None:
+                return await self._operate(request, path, found)
+        return answers.empty(404)
+
+    async def _operate(self, request: Request, path: str, found: Match) -> Response:
+        query = Query(request.scope["query_string"])
+        route = found.route
+        scope = None
+        if route.verb:
+            scope = self.guard.check_instance(request, query, found.params["instanceId"], route.verb)
+        else:
+            self.guard.check_key(request, query)
+        hub = query.text("taskHub")
+        if hub is not None and hub.lower() != self.settings.task_hub.lower():
+            return answers.bad_argument(f"this server has one task hub, {self.settings.task_hub!r}, not {hub!r}")
+        origin = self._origin_of(request)
+        handler: Handler = next(getattr(one, route.operation) for one in self._handlers if hasattr(one, route.operation))
+        return await handler(Call(self._house, request, query, found.params, origin, _url_of(request, origin, path), scope))
+
+    def _origin_of(self, request: Request) -> str:
+        """What is in front of the path for whoever sent this request."""
+        if self.settings.own_origin is not None:
+            return self.settings.own_origin
+        scheme, prefix = request.scope.get("scheme", "http"), request.scope.get("root_path", "")
+        host = request.headers.get("host", "")
+        if self.settings.trust_forwarded:
+            scheme = _first(request, "x-forwarded-proto") or scheme
+            host = _first(request, "x-forwarded-host") or host
+            prefix = _first(request, "x-forwarded-prefix").rstrip("/") or prefix
+        return f"{scheme}://{host}{prefix}"
+
+
+def _first(request: Request, name: str) -> str:
+    """The value the proxy nearest to the caller has set."""
+    return request.headers.get(name, "").partition(",")[0].strip()
+
+
+def _path_of(request: Request) -> str:
+    """The decoded path behind the place the app is mounted at."""
+    path, root = str(request.scope["path"]), str(request.scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
+def _url_of(request: Request, origin: str, path: str) -> str:
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{origin}{quote(path, safe='/@:')}" + (f"?{query}" if query else "")
+
+
+def _shown_host(host: str) -> str:
+    """An address to call, for one to listen at."""
+    if host in ("0.0.0.0", "::", ""):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message: Message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,89 @@
+"""What a handler is given: one request to the management API, checked and taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from dfnb.client.links import Links, Scope
+from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.definitions import Registry
+from dfnb.server.changes import Changes
+from dfnb.server.followers import Followers
+from dfnb.server.guard import Guard
+from dfnb.server.query import Query
+from dfnb.server.settings import ServerSettings
+
+T = TypeVar("T")
+_LOOK_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class House:
+    """What all requests of one server share."""
+
+    client: DurableOrchestrationClient
+    registry: Registry
+    settings: ServerSettings
+    guard: Guard
+    links: Links
+    changes: Changes
+    followers: Followers
+
+
+@dataclasses.dataclass(slots=True)
+class Call:
+    """One request. `origin`: what its links begin with; `scope`: what its own link may do, None when it came with the key."""
+
+    house: House
+    request: Request
+    query: Query
+    params: dict[str, str]
+    origin: str
+    url: str
+    """The URL the caller used, as it can be used again."""
+    scope: Scope | None = None
+
+    @property
+    def client(self) -> DurableOrchestrationClient:
+        return self.house.client
+
+    async def body(self) -> bytes:
+        return await self.house.guard.body(self.request)
+
+    async def settled(self, future: Future[T]) -> T:
+        """What is on disk now; a disk that refuses is an error, not a wait without end."""
+        waiting = asyncio.wrap_future(future)
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
+            problem = self.client.problem
+            if problem is not None and not waiting.done():
+                waiting.cancel()
+                raise problem
+        return waiting.result()
+
+
+async def off_loop(function: Callable[..., T], *args: object, **options: object) -> T:
+    """Run what may wait for the file or a lock on another thread."""
+    return await asyncio.to_thread(function, *args, **options)
+
+
+def preferences(request: Request) -> dict[str, str]:
+    """The words of the ``Prefer`` header (RFC 7240), names in lower case."""
+    found: dict[str, str] = {}
+    for word in ",".join(request.headers.getlist("prefer")).split(","):
+        name, _, value = word.partition(";")[0].partition("=")
+        if name.strip():
+            found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return found
+
+
+def preferred_wait(call: Call) -> float | None:
+    """How many seconds the caller would like to be kept waiting, within the server's bound; None for not at all."""
+    word = preferences(call.request).get("wait", "")
+    return min(float(word), call.house.settings.longest_wait) if word.isdecimal() and len(word) < 10 else None
