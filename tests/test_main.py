@@ -1,61 +1,78 @@
-"""`python -m dfnb run` executes a notebook for real and tells how it went."""
+"""The command line reads what is typed and hands it on; what it does is tested in `tests/host`."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook
 
-from dfnb.__main__ import main
+from dfnb import __main__ as command_line
+from dfnb.host import service
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[service.Service]:
+    """What `dfnb serve` was asked for, in place of doing it."""
+    seen: list[service.Service] = []
+    monkeypatch.setattr(service, "serve", lambda given: seen.append(given) or 0)
+    return seen
 
 
-def write(path: Path, *cells: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    nbformat.write(new_notebook(cells=[new_markdown_cell("# A title\n\ntext"), *map(new_code_cell, cells)]), path)
-
-
-def test_each_cell_is_shown_and_the_executed_copy_lies_here(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write(folder / "books" / "one.ipynb", "x = 20", "print('hello')\nx + 1", "import os; os.path.basename(os.getcwd())")
-    assert main(["run", str(folder / "books" / "one.ipynb")]) == 0
-    shown = capfd.readouterr().out
-    assert "# A title" in shown
-    assert "[2] print('hello') ...  (" in shown
-    assert "hello\n21\n" in shown
-    assert "'books'" in shown
-    copy = nbformat.read(folder / "one.executed.ipynb", as_version=4)
-    assert [cell.execution_count for cell in copy.cells[1:]] == [1, 2, 3]
-    assert "widgets" not in copy.metadata
-
-
-def test_a_failing_cell_shows_its_error_and_ends_the_run(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write(folder / "two.ipynb", "print('before')", "1 / 0", "print('after')")
-    assert main(["run", "two.ipynb", "--output", "kept.ipynb"]) == 1
-    shown = capfd.readouterr().out
-    assert "FAILED: cell [2] raised ZeroDivisionError" in shown
-    assert "division by zero" in shown
-    assert "after" not in shown
-    assert (folder / "kept.ipynb").is_file()
-
-
-def test_a_dead_kernel_is_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write(folder / "three.ipynb", "import os; os._exit(9)")
-    assert main(["run", "three.ipynb"]) == 1
-    assert "the kernel died in cell [1]" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(("text", "sentence"), [(None, "there is no file"), ("not json", "cannot be read as a notebook")])
-def test_what_is_no_notebook_is_refused(
-    folder: Path, capfd: pytest.CaptureFixture[str], text: str | None, sentence: str
+def test_run_writes_the_copy_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if text is not None:
-        (folder / "four.ipynb").write_text(text)
-    assert main(["run", "four.ipynb"]) == 2
-    assert sentence in capfd.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    nbformat.write(new_notebook(cells=[new_code_cell("20 + 1")]), "one.ipynb")
+    assert command_line.main(["run", "one.ipynb", "--output", "copy.ipynb"]) == 0
+    assert "21" in capfd.readouterr().out
+    assert Path("copy.ipynb").is_file()
+
+
+def test_serve_without_options_is_strict_and_asks_for_a_key_on_loopback(asked: list[service.Service]) -> None:
+    assert command_line.main(["serve", "orders.ipynb"]) == 0
+    (given,) = asked
+    assert given == service.Service(source=Path("orders.ipynb"))
+    assert (given.strict, given.settings.host, given.settings.port, given.settings.require_key) == (True, "127.0.0.1", 7071, True)
+
+
+def test_every_option_of_serve_reaches_its_setting(asked: list[service.Service]) -> None:
+    words = (
+        "--hub h.duckdb --no-strict --all-cells --verbose --log-instances --show-key --port 0 --host localhost --no-key "
+        "--public-url https://example.org/x --allowed-host a --allowed-host b --cors http://page --trust-forwarded "
+        "--route-prefix v1 --links key"
+    )
+    assert command_line.main(["serve", "orders.py", *words.split()]) == 0
+    (given,) = asked
+    assert (given.hub, given.strict, given.all_cells, given.verbose) == ("h.duckdb", False, True, True)
+    assert (given.log_instances, given.show_key) == (True, True)
+    told: dict[str, Any] = {
+        "port": 0, "host": "localhost", "require_key": False, "public_url": "https://example.org/x", "allowed_hosts": ("a", "b"),
+        "cors_origins": ("http://page",), "trust_forwarded": True, "route_prefix": "v1", "links": "key",
+    }  # fmt: skip
+    assert {name: getattr(given.settings, name) for name in told} == told
+
+
+def test_settings_that_cannot_be_meant_are_one_sentence(
+    asked: list[service.Service], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.main(["serve", "orders.py", "--no-key", "--host", "0.0.0.0"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("dfnb: without a key only this machine may reach the server")
+    assert said.count("\n") == 1
+    assert asked == []
+
+
+def test_help_says_which_cells_run() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "dfnb", "serve", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "%%orchestrator, %%activity, %%entity or %%http_trigger" in answer.stdout
+    assert "exit codes: 0 after Ctrl-C or SIGTERM" in answer.stdout
+    assert answer.stderr == ""

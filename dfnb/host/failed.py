@@ -1,0 +1,15 @@
+"""Why a service does not start, in sentences for whoever typed the command."""
+
+from __future__ import annotations
+
+
+class NotServable(Exception):
+    """The command cannot be carried out as it was given."""
+
+
+class DefinitionsFailed(Exception):
+    """The notebook's or module's own code failed: where and how, in a sentence; `traceback` tells it at length."""
+
+    def __init__(self, sentence: str, traceback: str = "") -> None:
+        super().__init__(sentence)
+        self.traceback = traceback

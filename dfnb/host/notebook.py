@@ -1,0 +1,216 @@
+"""Runs the definitions of a notebook in this process, as a kernel would, without a front end."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from dfnb.host.failed import DefinitionsFailed, NotServable
+from dfnb.host.statements import Chooser
+from dfnb.notebook.magics import DfnbMagics
+
+logger = logging.getLogger("dfnb")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A statement, or a whole cell, that did not run. `cell` counts code cells from 1."""
+
+    cell: int
+    line: int
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cell {self.cell}, line {self.line}: `{self.text}` {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a notebook: what was left out, and the names that are missing for it, each with why."""
+
+    cells: int
+    left_out: tuple[LeftOut, ...] = ()
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def sources(path: Path) -> list[str]:
+    """The code cells of a notebook file. NotServable, with a sentence, for what is none."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise NotServable(f"there is no file {path}; give the path of a .ipynb or .py file") from None
+    except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError) as error:
+        raise NotServable(f"{path} cannot be read as a notebook: {str(error).splitlines()[0]}") from None
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def run_cells(cells: Sequence[str], folder: Path, *, all_cells: bool = False) -> Ran:
+    """Run what defines in the cells, or everything as it is. DefinitionsFailed names the cell and line of the first error.
+
+    As in a kernel the working folder is the notebook's, and ``__main__`` the namespace of its cells.
+    """
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    shell = _shell(quiet=not all_cells)
+    definitions = _Definitions(shell)
+    if not all_cells:
+        shell.ast_transformers.append(definitions)
+    for number, source in enumerate(cells, 1):
+        if source.strip():
+            definitions.begin(number)
+            _run(shell, number, source, definitions)
+    return Ran(len(cells), tuple(definitions.left_out), definitions.missing)
+
+
+class _Shell(InteractiveShell):  # type: ignore[no-untyped-call,unused-ignore]
+    """Keeps the traceback it would print: whoever runs the cell says what happened."""
+
+    shown = ""
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
+        self.shown = str(self.InteractiveTB.stb2text(stb))
+
+
+def _shell(*, quiet: bool) -> _Shell:
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.ast_node_interactivity = "none" if quiet else "last_expr"
+    shell: _Shell = _Shell.instance(config=config)
+    shell.register_magics(DfnbMagics)
+    return shell
+
+
+def _run(shell: _Shell, number: int, source: str, definitions: _Definitions) -> None:
+    shell.execution_count = number
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed) if _is_ours(source) else contextlib.nullcontext():
+        result = shell.run_cell(source, store_history=True)  # type: ignore[no-untyped-call,unused-ignore]
+    _log_printed(number, printed.getvalue())
+    error = result.error_before_exec or result.error_in_exec
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    if error is not None:
+        raise DefinitionsFailed(f"cell {number}, {_what_happened(shell, number, error, definitions)}", shell.shown) from error
+
+
+def _is_ours(source: str) -> bool:
+    """Whether it is a cell with one of our magics: what these print is not for a service's output."""
+    first = source.lstrip().partition("\n")[0]
+    return first.startswith("%%") and first[2:].partition(" ")[0] in DfnbMagics.magics["cell"]
+
+
+def _log_printed(number: int, text: str) -> None:
+    """What our cell magics said: the warnings are for everybody."""
+    for line in text.splitlines():
+        is_warning = line.lstrip().startswith("warning:")
+        logger.log(logging.WARNING if is_warning else logging.DEBUG, "cell %d: %s", number, line.strip().removeprefix("warning: "))
+
+
+def _what_happened(shell: _Shell, number: int, error: BaseException, definitions: _Definitions) -> str:
+    """The line, the error, and what it may have to do with what was left out."""
+    cause = error.__context__ if isinstance(error.__context__, SyntaxError) else error
+    if isinstance(cause, SyntaxError):
+        return f"line {cause.lineno or 1}: {type(cause).__name__}: {cause.msg}"
+    frames = traceback.walk_tb(error.__traceback__)
+    name_of = shell.compile.format_code_name
+    lines = [line for frame, line in frames if name_of(frame.f_code.co_filename) == ("Cell", f"In[{number}]")]
+    said = f"line {lines[-1] if lines else 1}: {type(error).__name__}: {error}"
+    name = error.name if isinstance(error, NameError) else None
+    if name in definitions.missing:
+        why = f"the statement that binds {name} was left out because it {definitions.missing[name]}"
+    else:
+        why = "statements that do not define were left out, --verbose lists them" if definitions.left_out else ""
+    return f"{said} ({why}; --all-cells runs everything)" if why else said
+
+
+# ---- which statements
+
+
+class _Definitions(ast.NodeTransformer):
+    """Takes out of each cell what does not define, between its parsing and its run."""
+
+    def __init__(self, shell: _Shell) -> None:
+        self._shell = shell
+        self._chooser = Chooser()
+        self._cell = 0
+        self._within = False
+        self.left_out: list[LeftOut] = []
+
+    @property
+    def missing(self) -> dict[str, str]:
+        return self._chooser.missing
+
+    def begin(self, cell: int) -> None:
+        """The next tree is that of a cell; those until the next call are parts of it that a cell magic runs."""
+        self._cell = cell
+        self._within = False
+
+    def visit_Module(self, tree: ast.Module) -> ast.Module:
+        if self._within:
+            for statement in tree.body:
+                self._chooser.ran(statement)
+            return tree
+        self._within = True
+        if _magic_of(tree) is None:
+            tree.body = [statement for statement in tree.body if not self._leaves_out(statement)]
+        return tree
+
+    def _leaves_out(self, statement: ast.stmt) -> bool:
+        reason = self._chooser.why_not(statement)
+        if reason and not _loads_dfnb(statement):
+            text = _as_typed(statement)
+            self.left_out.append(LeftOut(self._cell, statement.lineno, text, reason))
+            logger.debug("left out: %s", self.left_out[-1])
+        return bool(reason)
+
+
+def _ipython_calls(statement: ast.stmt) -> Iterator[tuple[str, list[str]]]:
+    """What IPython's syntax becomes: ``%name line`` a call of ``get_ipython().run_line_magic('name', 'line')``."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "get_ipython()":
+            yield node.func.attr, [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
+
+
+def _magic_of(tree: ast.Module) -> str | None:
+    """The one of our cell magics that the cell is, if it is one."""
+    calls = list(_ipython_calls(tree.body[0])) if len(tree.body) == 1 else []
+    match calls:
+        case [("run_cell_magic", [name, *_])] if name in DfnbMagics.magics["cell"]:
+            return name
+    return None
+
+
+def _loads_dfnb(statement: ast.stmt) -> bool:
+    """``%load_ext dfnb`` is no loss: the magics are there, and the hub opens after the definitions."""
+    return list(_ipython_calls(statement)) in ([("run_line_magic", [verb, "dfnb"])] for verb in ("load_ext", "reload_ext"))
+
+
+_SHOWN: dict[str, Callable[[list[str]], str]] = {
+    "run_line_magic": lambda words: f"%{' '.join(words)}",
+    "run_cell_magic": lambda words: f"%%{words[0]}",
+    "system": lambda words: f"!{' '.join(words)}",
+}
+
+
+def _as_typed(statement: ast.stmt) -> str:
+    """The first line of a statement, as short as a log wants it."""
+    calls = list(_ipython_calls(statement))
+    is_magic = isinstance(statement, ast.Expr) and calls and calls[0][0] in _SHOWN
+    text = _SHOWN[calls[0][0]](calls[0][1]) if is_magic else ast.unparse(statement)
+    first, *more = text.strip().splitlines() or [""]
+    return f"{first[:80]}{' ...' if more or len(first) > 80 else ''}"

@@ -1,0 +1,113 @@
+"""Runs a notebook in a real kernel and shows what each cell answers.
+
+It knows notebooks only as files: the kernel it starts is the one that loads dfnb.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+
+_WIDTH = 100
+
+
+def run(path: Path, output: Path | None = None) -> int:
+    """Run a notebook file; 0 all cells ran, 1 one failed, 2 it could not start, 130 interrupted."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        return _refuse(f"there is no file {path}; give the path of a .ipynb file")
+    except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError) as error:
+        return _refuse(f"{path} cannot be read as a notebook: {str(error).splitlines()[0]}")
+    try:
+        return _run(notebook, path, output or Path(f"{path.stem}.executed.ipynb"))
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was acknowledged is in the hub file and goes on with the next run")
+        return 130
+
+
+def _refuse(sentence: str) -> int:
+    print(f"dfnb: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _run(notebook: NotebookNode, path: Path, output: Path) -> int:
+    """Execute all cells, printing as they finish; the executed copy is written whatever happens."""
+    print(f"{path} with Python {platform.python_version()}")
+    began = time.perf_counter()
+    try:
+        failure = _execute(notebook, path.resolve().parent)
+    finally:
+        nbformat.write(notebook, output)
+    outcome = f"FAILED: {failure}" if failure else "all cells ran"
+    print(f"\n{outcome} ({time.perf_counter() - began:.1f} s); executed copy: {output}")
+    return 1 if failure else 0
+
+
+def _execute(notebook: NotebookNode, folder: Path) -> str:
+    """Run the cells in a kernel of this very Python; the answer is empty, or the sentence about what went wrong."""
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=None,
+        extra_arguments=["--log-level=ERROR"],  # no word about plain TCP: this kernel listens to this machine only
+        store_widget_state=False,  # a saved block of widget state needs a CDN to be seen
+        resources={"metadata": {"path": str(folder)}},
+    )
+    with client.setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type == "markdown":
+                _print_headings(cell)
+            elif cell.cell_type == "code" and cell.source.strip():
+                failure = _execute_cell(client, cell, index)
+                if failure:
+                    return failure
+    return ""
+
+
+def _execute_cell(client: NotebookClient, cell: NotebookNode, index: int) -> str:
+    number = client.code_cells_executed + 1
+    began = time.perf_counter()
+    failure = ""
+    try:
+        client.execute_cell(cell, index)
+    except CellExecutionError as error:
+        failure = f"cell [{number}] raised {error.ename}"
+    except DeadKernelError:
+        failure = f"the kernel died in cell [{number}]"
+    _print_cell(cell, number, time.perf_counter() - began)
+    return failure
+
+
+def _print_headings(cell: NotebookNode) -> None:
+    for line in cell.source.splitlines():
+        if line.startswith("#"):
+            print(f"\n{line}")
+
+
+def _print_cell(cell: NotebookNode, number: int, seconds: float) -> None:
+    """The cell's first line of source, how long it took, and the text of what it answered."""
+    lines = cell.source.strip().splitlines()
+    first = lines[0] + (" ..." if len(lines) > 1 else "")
+    print(f"\n[{number}] {first[:_WIDTH]}  ({seconds:.2f} s)")
+    for text in _texts(cell.outputs):
+        print(text.rstrip("\n"))
+    sys.stdout.flush()  # a reader at the end of a pipe sees each cell as it finishes
+
+
+def _texts(outputs: Sequence[NotebookNode]) -> Iterator[str]:
+    for output in outputs:
+        if output.output_type == "stream":
+            yield output.text
+        elif output.output_type == "error":
+            yield "\n".join(output.traceback)
+        elif "text/plain" in output.data:
+            yield output.data["text/plain"]
