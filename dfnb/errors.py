@@ -25,7 +25,12 @@
     ├── TokenError                  no token could be had for a request; carries whose, never what it was
     ├── PrivateAddressError         a request would go to an address inside this network, where a rule forbids it
     ├── QueryError                  `sql()` was given what DuckDB does not take; the sentence is DuckDB's
+    ├── ServeError                  the server could not begin to listen
+    │   └── PortInUseError              another program, or another hub, listens at that port
     ├── WaitTimeoutError            `wait(timeout=...)` ran out (also a TimeoutError)
+    ├── RemoteError                 a hub that was connected to over HTTP answers what cannot be used
+    │   ├── RemoteUnavailableError      it cannot be reached, or not now (also a ConnectionError)
+    │   └── RemoteRefusedError          the key is missing or wrong
     └── HubError
         ├── HubInUseError           another process owns the file
         ├── HubFormatError          the file is not a dfnb hub, is damaged, or was written by a newer dfnb
@@ -40,6 +45,7 @@ from __future__ import annotations
 import difflib
 import linecache
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -338,6 +344,43 @@ class WaitTimeoutError(DfnbError, TimeoutError):
         return f"instance {self.instance_id!r} has not ended after {self.seconds:g} s{why}. It goes on in the background"
 
 
+class RemoteError(DfnbError):
+    """The server of a remote hub answers what cannot be used, or does not offer what was asked for. It never tells the key."""
+
+    def __init__(self, address: str, problem: str) -> None:
+        # not super(): OSError, which one subclass is too, would take the facts for an error number and a file name
+        Exception.__init__(self, address, problem)
+        self.address = address
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the server at {self.address} {self.problem}"
+
+
+class RemoteUnavailableError(RemoteError, ConnectionError):
+    """The server of a remote hub cannot be reached, or cannot answer now."""
+
+    def __str__(self) -> str:
+        return (
+            f"the server at {self.address} cannot be reached now ({self.problem}); "
+            "check the address, and that it runs: a notebook starts its own with `%dfnb serve`"
+        )
+
+
+class RemoteRefusedError(RemoteError):
+    """The server of a remote hub refuses the key, or wants one."""
+
+    def __init__(self, address: str, problem: str = "", has_key: bool = True) -> None:
+        super().__init__(address, problem)
+        self.has_key = has_key
+
+    def __str__(self) -> str:
+        said = f" ({self.problem})" if self.problem else ""
+        if self.has_key:
+            return f"the server at {self.address} refuses this key{said}; its owner sees the right one with `%dfnb serve --show-key`"
+        return f"the server at {self.address} wants a key{said}; give it as key=, or a URL that has one as code="
+
+
 class SecretNotAvailableError(DfnbError, LookupError):
     """The value of a secret cannot be read now. `waits_for_cell` says that running a cell would help."""
 
@@ -381,23 +424,56 @@ class QueryError(DfnbError, ValueError):
     """A statement given to ``sql()`` is none that reads, or DuckDB refuses it."""
 
 
+class ServeError(DfnbError):
+    """The server could not begin to listen at this address."""
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        super().__init__(host, port, problem)
+        self.host = host
+        self.port = port
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot listen at {self.host}, port {self.port}: {self.problem}"
+
+
+class PortInUseError(ServeError):
+    """Something else listens at that port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        ServeError.__init__(self, host, port, "")
+        self.args = (host, port)
+
+    def __str__(self) -> str:
+        return (
+            f"port {self.port} of {self.host} is in use, by another program or another hub's server: take another with "
+            f"`%dfnb serve --port {self.port % 65_535 + 1}`, or any free one with `%dfnb serve --port 0`"
+        )
+
+
 class HubError(DfnbError):
     """Base of errors about the hub file."""
 
 
 class HubInUseError(HubError):
-    """Another process owns the hub file."""
+    """Another process owns the hub file. `address`: where that process serves it, if it does."""
 
-    def __init__(self, path: str, pid: int | None) -> None:
-        super().__init__(path, pid)
+    def __init__(self, path: str, pid: int | None, address: str | None = None) -> None:
+        super().__init__(path, pid, address)
         self.path = path
         self.pid = pid
+        self.address = address
 
     def __str__(self) -> str:
         owner = f"process {self.pid}" if self.pid is not None else "another process"
+        if self.address is None:
+            return (
+                f"the hub {self.path} is in use by {owner}: "
+                "stop that kernel or program, or open another file with `%dfnb open PATH`"
+            )
         return (
-            f"the hub {self.path} is in use by {owner}: "
-            "stop that kernel or program, or open another file with `%dfnb open PATH`"
+            f"the hub {self.path} is in use by {owner}, which serves it at {self.address}: work with it from here by "
+            f"`%dfnb attach {shlex.quote(self.path)}` or dfnb.connect({self.path!r}), or stop that kernel or program"
         )
 
 

@@ -11,6 +11,7 @@ import duckdb
 from dfnb.errors import HubFormatError, HubInUseError
 from dfnb.hub.migrate import check
 from dfnb.hub.sql import schema
+from dfnb.side_file import serving_address
 
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     # DuckDB hands even a lone insert to a second thread where there is one, and a commit is a third slower for it
@@ -87,8 +88,9 @@ def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         if "different configuration" in text:
             raise HubInUseError(path, os.getpid()) from None
         if "lock" in text.lower() or "being used by another process" in text:
-            pid = re.search(r"PID (\d+)", text)
-            raise HubInUseError(path, int(pid.group(1)) if pid else None) from None
+            found = re.search(r"PID (\d+)", text)
+            owner = int(found.group(1)) if found else None
+            raise HubInUseError(path, owner, serving_address(path, owner)) from None
         raise HubFormatError(path, first_line(error)) from error
     except OSError as error:
         raise HubFormatError(path, first_line(error)) from error
