@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
+from typing import Any
 
 import duckdb
 
 from dfnb.hub import bodies
 from dfnb.hub.entity_client import EntityClientSide
-from dfnb.hub.http_state import CallSummary
+from dfnb.hub.http_state import CallSummary, ExchangeLine
 from dfnb.hub.sql import query
 from dfnb.records.http import Exchange, Pairs
 from dfnb.records.instance import InstanceRecord
@@ -23,6 +24,19 @@ class HttpClientSide(EntityClientSide):
     def exchanges(self, record: InstanceRecord, latest: int | None = None) -> list[Exchange]:
         """All requests of an instance's HTTP calls with their answers, or the latest, in the order of writing."""
         return self._read(lambda cursor: _exchanges(cursor, record, _ALL if latest is None else latest))
+
+    def exchange_lines(self, record: InstanceRecord, after: int = -1) -> list[ExchangeLine]:
+        """The exchanges behind a position, oldest first, without what they carried."""
+        rows = self._read(lambda cursor: cursor.execute(query("exchange_lines_of"), [record.key, after]).fetchall())
+        return [ExchangeLine(*row) for row in rows]
+
+    def exchange_at(self, record: InstanceRecord, pos: int) -> Exchange | None:
+        """One exchange, whole; None if there is none at that position."""
+
+        def look(cursor: duckdb.DuckDBPyConnection) -> list[Exchange]:
+            return _filled_in(cursor, cursor.execute(query("exchange_at"), [record.key, pos]).fetchall())
+
+        return next(iter(self._read(look)), None)
 
     def calls(self, record: InstanceRecord, limit: int) -> list[CallSummary]:
         """How an instance's latest HTTP calls stand: those with the newest exchanges first."""
@@ -47,7 +61,10 @@ class HttpClientSide(EntityClientSide):
 
 
 def _exchanges(connection: duckdb.DuckDBPyConnection, record: InstanceRecord, limit: int) -> list[Exchange]:
-    rows = connection.execute(query("exchanges_of"), [record.key, limit]).fetchall()
+    return _filled_in(connection, connection.execute(query("exchanges_of"), [record.key, limit]).fetchall())
+
+
+def _filled_in(connection: duckdb.DuckDBPyConnection, rows: list[tuple[Any, ...]]) -> list[Exchange]:
     found = bodies.load(connection, [hash for row in rows for hash in (row[10], row[14]) if hash is not None])
     return [_exchange(found, *row) for row in rows]
 

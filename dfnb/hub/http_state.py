@@ -44,3 +44,23 @@ class CallSummary(NamedTuple):
     due_at: int | None
     note: str | None
     error: str | None
+
+
+class ExchangeLine(NamedTuple):
+    """An exchange without what it carried: enough for a line in a list, or a mark on a time axis."""
+
+    pos: int
+    generation: int
+    task: int
+    attempt: int
+    purpose: str
+    sent_at: int
+    took: int
+    method: str
+    url: str
+    status: int | None
+    response_bytes: int
+    asked: int | None
+    due_at: int | None
+    note: str | None
+    error: str | None

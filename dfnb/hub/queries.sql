@@ -168,6 +168,15 @@ SELECT generation, task, attempt, purpose, sent_at, took, method, url, request_h
     response_headers, response_body, response_hash, asked, due_at, note, error
 FROM (SELECT * FROM http_exchange WHERE instance = ? AND method <> '' ORDER BY pos DESC LIMIT ?) ORDER BY pos
 
+-- name: exchange_lines_of
+SELECT pos, generation, task, attempt, purpose, sent_at, took, method, url, status, response_bytes, asked, due_at, note, error
+FROM http_exchange WHERE instance = ? AND method <> '' AND pos > ? ORDER BY pos
+
+-- name: exchange_at
+SELECT generation, task, attempt, purpose, sent_at, took, method, url, request_headers, request_body, request_hash, status,
+    response_headers, response_body, response_hash, asked, due_at, note, error
+FROM http_exchange WHERE instance = ? AND pos = ?
+
 -- name: calls_of
 SELECT generation, task, requests, polls, latest.status, latest.due_at, latest.note, latest.error FROM (
     SELECT generation, task, count(*) AS requests, count(*) FILTER (purpose = 'poll') AS polls, max(pos) AS pos,
