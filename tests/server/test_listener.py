@@ -181,11 +181,14 @@ from dfnb.server.settings import ServerSettings
 async def app(scope, receive, send): pass
 listener = Listener(app, ServerSettings(port=0))
 reader, writer = os.pipe()
+is_there, tell = os.pipe()
 child = os.fork()
 if child == 0:
     os.close(writer)
+    os.write(tell, b"x")
     os.read(reader, 1)
     os._exit(0)
+os.read(is_there, 1)
 listener.stop()
 Listener(app, ServerSettings(port=listener.port)).stop()
 os.close(writer)
