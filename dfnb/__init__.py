@@ -12,7 +12,7 @@ from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
-from dfnb.definitions import Entity, Orchestrator, Registry, activity, entity, orchestrator
+from dfnb.definitions import Entity, Orchestrator, Registry, activity, entity, http_trigger, orchestrator
 from dfnb.durable_http.description import Poll
 from dfnb.durable_http.retry_after import Pace
 from dfnb.durable_http.secrets import Secret
@@ -61,6 +61,7 @@ from dfnb.records.failure import FailureDetails
 from dfnb.records.http import DurableHttpRequest, DurableHttpResponse
 from dfnb.records.instance import OrchestrationRuntimeStatus
 from dfnb.records.retry import RetryOptions, RetryPolicy
+from dfnb.records.web import AuthLevel, HttpRequest, HttpResponse
 from dfnb.replay.context import DurableOrchestrationContext
 from dfnb.replay.entity import DurableEntityContext
 from dfnb.replay.tasks import Task, TaskState, TimerTask
@@ -68,6 +69,7 @@ from dfnb.replay.tasks import Task, TaskState, TimerTask
 __all__ = [
     "ActivityCancelled",
     "AsyncDurableOrchestrationClient",
+    "AuthLevel",
     "CallableTokenSource",
     "CleanEntityStorageResult",
     "CredentialTokenSource",
@@ -91,6 +93,8 @@ __all__ = [
     "HttpExchange",
     "HttpLog",
     "HttpRefusedError",
+    "HttpRequest",
+    "HttpResponse",
     "HttpRetriesExhaustedError",
     "HttpSettings",
     "HttpTimeoutError",
@@ -137,6 +141,7 @@ __all__ = [
     "close",
     "current",
     "entity",
+    "http_trigger",
     "instance",
     "open",
     "orchestrator",

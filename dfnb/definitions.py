@@ -1,4 +1,4 @@
-"""What the cells have defined: orchestrators, activities and entities by name, each with its source and fingerprint."""
+"""What the cells have defined: orchestrators, activities, entities and HTTP triggers by name, with their source and fingerprint."""
 
 from __future__ import annotations
 
@@ -7,30 +7,39 @@ import dataclasses
 import inspect
 import threading
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 from dfnb.errors import DefinitionError, NotRegisteredError
 from dfnb.fingerprint import fingerprint_of, source_of
+from dfnb.records.route_template import parse
+from dfnb.records.web import AuthLevel
 from dfnb.signatures import (
     annotation_of,
+    check_methods,
     check_name,
     check_options,
+    check_route,
     check_shape,
     input_parameter,
     is_a,
     may_be_left_out,
     own_name,
+    takes_client,
 )
 
-Kind = Literal["orchestrator", "activity", "entity"]
+Kind = Literal["orchestrator", "activity", "entity", "http_trigger"]
 Outcome = Literal["new", "unchanged", "changed"]
+_METHODS = ("GET", "POST")
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Definition:
-    """One orchestrator, activity or entity as it was defined. `fingerprint` changes when its code does."""
+    """One orchestrator, activity, entity or HTTP trigger as it was defined. `fingerprint` changes when its code does.
+
+    `route` (without a slash in front), `methods`, `auth_level` and `takes_client` are of HTTP triggers only.
+    """
 
     kind: Kind
     name: str
@@ -43,6 +52,10 @@ class Definition:
     timeout: float | None = None
     executor: concurrent.futures.Executor | None = None
     input_optional: bool = False
+    route: str = ""
+    methods: tuple[str, ...] = ()
+    auth_level: AuthLevel = AuthLevel.FUNCTION
+    takes_client: bool = False
 
     def arguments(self, value: Any) -> tuple[Any, ...]:
         """What to call an activity's function with: no input leaves a parameter that has a default to its default."""
@@ -113,7 +126,12 @@ class Registry:
 def _compare(before: Definition | None, now: Definition) -> Outcome:
     if before is None:
         return "new"
-    return "unchanged" if before.fingerprint == now.fingerprint else "changed"
+    return "unchanged" if _essence(before) == _essence(now) else "changed"
+
+
+def _essence(definition: Definition) -> tuple[object, ...]:
+    """What a new definition may change: its code, and where a trigger is reached by whom."""
+    return definition.fingerprint, definition.route, definition.methods, definition.auth_level
 
 
 DEFAULT = Registry()
@@ -131,6 +149,9 @@ def define(
     input_type: Any = None,
     timeout: float | None = None,
     executor: concurrent.futures.Executor | None = None,
+    route: str | None = None,
+    methods: Iterable[str] | str = _METHODS,
+    auth_level: AuthLevel | str = AuthLevel.FUNCTION,
 ) -> Definition:
     """The definition a function makes; DefinitionError says what is wrong with it. Registers nothing."""
     if not callable(function):
@@ -140,7 +161,7 @@ def define(
     check_options(kind, chosen, function, timeout, executor)
     parameter = input_parameter(kind, chosen, function)
     text = source_of(function) if source is None else source
-    return Definition(
+    made = Definition(
         kind,
         chosen,
         function,
@@ -153,6 +174,20 @@ def define(
         executor=executor,
         input_optional=parameter is not None and may_be_left_out(parameter),
     )
+    return _as_trigger(made, route, methods, auth_level) if kind == "http_trigger" else made
+
+
+def _as_trigger(
+    made: Definition, route: str | None, methods: Iterable[str] | str, auth_level: AuthLevel | str
+) -> Definition:
+    try:
+        level = AuthLevel.parse(auth_level)
+    except ValueError as error:
+        raise DefinitionError(f"http_trigger {made.name!r}: {error}") from None
+    return dataclasses.replace(
+        made, route=check_route(made.name, route).text, methods=check_methods(made.name, methods), auth_level=level,
+        takes_client=takes_client(made.function),
+    )  # fmt: skip
 
 
 # ---- decorators
@@ -163,8 +198,25 @@ def declare(
 ) -> tuple[Definition, Outcome]:
     """Define, register and mark a function, as the decorators and the cell magics do."""
     definition = define(kind, function, **options)
+    _check_free(definition, registry)
     _mark(function, kind, definition.name)
     return definition, registry.register(definition)
+
+
+def _check_free(definition: Definition, registry: Registry) -> None:
+    """Two triggers must not answer the same requests: which of them did would depend on the order of cells."""
+    if definition.kind != "http_trigger":
+        return
+    shape = parse(definition.route).shape
+    for other in registry.all():
+        if other.kind != "http_trigger" or other.name == definition.name or parse(other.route).shape != shape:
+            continue
+        both = [method for method in definition.methods if method in other.methods]
+        if both:
+            raise DefinitionError(
+                f"{', '.join(both)} /{definition.route} is answered by http_trigger {other.name!r} already; "
+                f"give {definition.name!r} another route or other methods, or name={other.name!r} to replace that one"
+            )
 
 
 def _mark(function: Any, kind: str, name: str) -> None:
@@ -222,6 +274,36 @@ def entity(*, name: str | None = None, registry: Registry = DEFAULT) -> Callable
 def entity(function: Any = None, *, name: str | None = None, registry: Registry = DEFAULT) -> Any:
     """Register a function of the context, or a class whose public methods are operations, as an entity; it stays what it is."""
     return _decorate("entity", function, registry, {"name": name})
+
+
+@typing.overload
+def http_trigger(route: AnyFunction) -> AnyFunction: ...
+@typing.overload
+def http_trigger(
+    route: str | None = None,
+    methods: Iterable[str] | str = _METHODS,
+    auth_level: AuthLevel | str = AuthLevel.FUNCTION,
+    name: str | None = None,
+    *,
+    registry: Registry = DEFAULT,
+) -> Callable[[AnyFunction], AnyFunction]: ...
+def http_trigger(
+    route: Any = None,
+    methods: Iterable[str] | str = _METHODS,
+    auth_level: AuthLevel | str = AuthLevel.FUNCTION,
+    name: str | None = None,
+    *,
+    registry: Registry = DEFAULT,
+) -> Any:
+    """Register a function of a request, or of a request and a client, to answer HTTP requests; it stays the function it is.
+
+    `route`: a template such as ``orders/{id:int}``, behind the server's prefix ``api``; the function's name without one.
+    `auth_level`: ``anonymous``, ``function`` (the hub's function key) or ``admin`` (the hub's own key). A coroutine function is
+    given an AsyncDurableOrchestrationClient, a plain one a DurableOrchestrationClient.
+    """
+    function = route if callable(route) else None
+    options = {"route": None if function else route, "methods": methods, "auth_level": auth_level, "name": name}
+    return _decorate("http_trigger", function, registry, options)
 
 
 class Orchestrator:

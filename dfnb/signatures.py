@@ -1,14 +1,15 @@
-"""Whether a function or class can be an orchestrator, activity or entity; where not, a DefinitionError says what to change."""
+"""Whether a function or class can be an orchestrator, activity, entity or HTTP trigger; where not, an error says what to change."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dfnb.errors import DefinitionError
+from dfnb.records.route_template import RouteTemplate, parse
 
 
 def own_name(kind: str, function: Callable[..., Any]) -> str:
@@ -33,6 +34,8 @@ def check_shape(kind: str, name: str, function: Callable[..., Any]) -> None:
     is_generator, is_async = _yields(function), _awaits(function)
     if kind == "entity":
         _check_entity(name, function)
+    if kind == "http_trigger":
+        _check_trigger(name, function)
     if kind == "orchestrator" and is_async:
         raise DefinitionError(
             f"orchestrator {name!r} must not be `async def`; write it as a plain generator: `def {name}(context):` with "
@@ -172,6 +175,9 @@ def input_parameter(kind: str, name: str, function: Callable[..., Any]) -> inspe
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some builtins do not tell
         return inspect.Parameter("input", inspect.Parameter.POSITIONAL_ONLY)
+    if kind == "http_trigger":
+        _check_trigger_parameters(name, parameters)
+        return parameters[0]
     positional = [p for p in parameters if p.kind in _POSITIONAL]
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
     first = positional[0] if positional else None
@@ -184,6 +190,62 @@ def input_parameter(kind: str, name: str, function: Callable[..., Any]) -> inspe
             f"activity {name!r} must take one parameter or none, not {', '.join(needed)}: pass one value, e.g. a dict or list"
         )
     return first
+
+
+# ---- HTTP triggers: a function of the request, or of the request and a client
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+def _check_trigger(name: str, function: Callable[..., Any]) -> None:
+    if inspect.isclass(function):
+        raise DefinitionError(f"http_trigger {name!r} must be a function, not a class: `def {name}(req):`")
+    if _yields(function):
+        raise DefinitionError(
+            f"http_trigger {name!r} must not contain `yield`: it returns one answer, e.g. a text (only orchestrators yield)"
+        )
+
+
+def _check_trigger_parameters(name: str, parameters: list[inspect.Parameter]) -> None:
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
+    by_name_only = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if not [p for p in parameters if p.kind in _POSITIONAL] or len(needed) > 2 or by_name_only:
+        given = f"it takes {', '.join(needed)}" if needed else "it takes no parameter"
+        raise DefinitionError(
+            f"http_trigger {name!r} must take the request, and a client if it wants one; {given}: `def {name}(req, client):` "
+            "(what is in the route is in `req.route_params`)"
+        )
+
+
+def takes_client(function: Callable[..., Any]) -> bool:
+    """Whether a trigger wants the client: by a second parameter without a default, or one that is called so."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in _POSITIONAL]
+    return len(positional) > 1 and (not may_be_left_out(positional[1]) or positional[1].name == "client")
+
+
+def check_methods(name: str, methods: Iterable[str] | str) -> tuple[str, ...]:
+    """The HTTP methods in capitals, each once."""
+    words = methods.replace(",", " ").split() if isinstance(methods, str) else list(methods)
+    found = tuple(dict.fromkeys(str(word).strip().upper() for word in words))
+    wrong = [method for method in found if method not in METHODS]
+    if wrong or not found:
+        given = ", ".join(map(repr, wrong)) or "nothing"
+        raise DefinitionError(f"the methods of http_trigger {name!r} are some of {', '.join(METHODS)}, not {given}")
+    return found
+
+
+def check_route(name: str, route: str | None) -> RouteTemplate:
+    """The parsed route; that of a trigger without one is its name."""
+    if route is not None and not isinstance(route, str):
+        raise DefinitionError(f"the route of http_trigger {name!r} is a text such as 'orders/{{id}}', not {route!r}")
+    try:
+        return parse(name if route is None else route.strip())
+    except ValueError as error:
+        raise DefinitionError(f"http_trigger {name!r}: {error}") from None
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from dfnb.client.entities import CleanEntityStorageResult, DurableEntityStatus, EntityPage, EntityStateResponse
 from dfnb.client.entity_client import EntityRef
 from dfnb.client.instance import Instance
+from dfnb.client.links import Links
+from dfnb.client.responses import AsyncResponses
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import InstanceFinishedError, WaitTimeoutError
@@ -17,11 +19,16 @@ from dfnb.records.instance import OrchestrationRuntimeStatus
 T = TypeVar("T")
 
 
-class AsyncDurableOrchestrationClient:
+class AsyncDurableOrchestrationClient(AsyncResponses):
     """Azure's coroutine methods over the same client; none of them blocks the loop it is awaited on."""
 
     def __init__(self, client: DurableOrchestrationClient) -> None:
         self.sync = client
+
+    @property
+    def links(self) -> Links | None:
+        """Makes the links of the server that runs on this hub; None without one."""
+        return self.sync.links
 
     async def start_new(
         self, orchestration_function_name: str, instance_id: str | None = None, client_input: Any = None,

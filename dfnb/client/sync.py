@@ -14,6 +14,7 @@ from dfnb.client.entity_client import EntityClient
 from dfnb.client.http_log import HttpLog, http_log
 from dfnb.client.instance import Instance
 from dfnb.client.paging import read_token, token
+from dfnb.client.responses import BlockingResponses
 from dfnb.client.status import (
     DurableOrchestrationStatus,
     InstancePage,
@@ -49,7 +50,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
-class DurableOrchestrationClient(EntityClient):
+class DurableOrchestrationClient(EntityClient, BlockingResponses):
     """Starts, queries and manages instances; signals and looks at entities.
 
     Every method may be called from any thread and returns once its work is on disk.

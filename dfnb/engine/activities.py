@@ -21,13 +21,14 @@ from dfnb.engine import capture, tries
 from dfnb.engine.clock import Clock
 from dfnb.engine.info import ActivityCancelled, ActivityInfo, activity_info
 from dfnb.engine.pool import Outbox, Slot, WorkerPool
-from dfnb.engine.threads import LoopThread, Timers
+from dfnb.engine.threads import Timers
 from dfnb.engine.trampoline import pack, run_bytes
 from dfnb.engine.tries import ActivityCall, Ended, Try
 from dfnb.errors import NotRegisteredError
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import TaskCompleted, TaskFailed
 from dfnb.records.log import LogLine
+from dfnb.threads import LoopThread
 
 if TYPE_CHECKING:
     import asyncio

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dfnb.engine.clock import Clock
-from dfnb.engine.threads import LoopThread
 from dfnb.hub.http_state import CallKey, CallStep, WaitingCall
 from dfnb.hub.protocol import WorkerSide
 from dfnb.hub.state import InstanceState
 from dfnb.records.http import Exchange, Pairs
+from dfnb.threads import LoopThread
 
 if TYPE_CHECKING:
     import asyncio

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from dfnb.engine.threads import Timers, guarded
+from dfnb.engine.threads import Timers
+from dfnb.threads import guarded
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import threading
 from itertools import count
 
 from dfnb.engine.clock import Clock
-from dfnb.engine.threads import LoopThread
+from dfnb.threads import LoopThread
 
 
 class Alarms:

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Coroutine
 from http import HTTPStatus
 
-from dfnb.engine.threads import LoopThread
 from dfnb.testing.transport import Api
 from dfnb.testing.wire import Headers, ReceivedRequest, Reply, reply_of
+from dfnb.threads import LoopThread
 
 _LARGEST_HEAD = 1 << 20
 _ENDS_A_CONNECTION = (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError)
