@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import dataclasses
 import logging
 import os
@@ -13,10 +14,11 @@ from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
+from dfnb.client.keys import HubKeys
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import DEFAULT, Definition, Registry
 from dfnb.durable_http.secrets import use_key
@@ -31,6 +33,11 @@ from dfnb.hub.client_side import Relation
 from dfnb.hub.hub import TaskHub
 from dfnb.hub.state import Message
 from dfnb.records.http import understand
+from dfnb.server.serving import Server, Serving
+from dfnb.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from dfnb.server.app import ManagementApp
 
 logger = logging.getLogger("dfnb")
 
@@ -65,13 +72,17 @@ class DurableApp:
     `path`: the DuckDB file (made if missing). `durability`: ``durable`` acknowledges after the commit's fsync, ``relaxed`` at once
     with the commit within about 10 ms, ``memory`` keeps nothing. `max_concurrent_activities` bounds how many run at once;
     `executor` runs plain activities in any `concurrent.futures.Executor`. `strict` fails what meets an unknown name instead of
-    waiting for its cell. `http` says how HTTP calls are made. Raises HubInUseError, HubFormatError.
+    waiting for its cell. `http` says how HTTP calls are made. `restore_server` starts the server again that ran when the hub was
+    last open, at the same address with the same key; if that fails, `server_problem` says why.
+
+    Raises HubInUseError, HubFormatError.
     """
 
     def __init__(
         self, path: str | os.PathLike[str] = "dfnb.duckdb", *, registry: Registry = DEFAULT, durability: str = "durable",
         max_concurrent_activities: int = 64, executor: Executor | None = None, strict: bool = False, clock: Clock | None = None,
         sticky_instances: int = 4_096, batch_rows: int = 1_000, http: HttpSettings | None = None,
+        restore_server: bool = False,
     ) -> None:
         self.path = ":memory:" if durability == "memory" or str(path) == ":memory:" else str(Path(path).resolve())
         self.registry = registry
@@ -89,9 +100,15 @@ class DurableApp:
         )
         self._worker = Worker(self._hub, self._engine, self._clock)
         self._client = DurableOrchestrationClient(self._hub, registry, self._clock.now)
+        self._serving = Serving(
+            self._client, registry, lambda: HubKeys(self._hub), self._clock.now, None if self.path == ":memory:" else self.path
+        )
         self._closing = threading.Lock()
         self._closed = False
         self._start()
+        self.server_problem = self._serving.restore() if restore_server else ""
+        if self.server_problem:
+            logger.info("dfnb: %s", self.server_problem)
 
     def _start(self) -> None:
         for definition in self.registry.all():
@@ -174,12 +191,37 @@ class DurableApp:
         """Rewrite the file without the space deleted rows left; its size before and after, in bytes."""
         return self._hub.compact()
 
+    # the server
+
+    def serve(self, settings: ServerSettings | None = None, **options: Any) -> Server:
+        """Serve the management API and HTTP triggers; at once when it returns. Options are the fields of ServerSettings.
+
+        A server that runs is returned as it is when nothing is said or nothing changes, else it is replaced. Raises ServeError, of
+        which PortInUseError is one.
+        """
+        if self._closed:
+            raise HubClosedError()
+        return self._serving.serve(settings, options)
+
+    @property
+    def server(self) -> Server | None:
+        """The server that runs, or None."""
+        return self._serving.server
+
+    def stop_serving(self) -> bool:
+        """Stop the server, if one runs: answers under way are finished, instances go on. Whether one ran."""
+        return self._serving.stop()
+
+    def asgi(self, settings: ServerSettings | None = None, **options: Any) -> ManagementApp:
+        """What `serve` would serve, as an ASGI app to mount in a server of your own; `public_url` tells it where it is reached."""
+        return self._serving.asgi(settings, options)
+
     # the end
 
     def close(self, timeout: float = _CLOSE_SECONDS) -> None:
         """Stop the engine, give running activities `timeout` seconds, write everything and let the file go.
 
-        What had not ended goes on when the hub is opened again.
+        What had not ended goes on when the hub is opened again. A server is stopped first, and can be started again then.
         """
         self._shut(timeout, abandon=False)
 
@@ -192,6 +234,7 @@ class DurableApp:
             if self._closed:
                 return
             self._closed = True
+        self._serving.shut(timeout)
         self._unsubscribe()
         atexit.unregister(self._at_exit)
         if abandon:
@@ -235,11 +278,19 @@ def current() -> DurableApp:
 
 
 def open(path: str | os.PathLike[str] = "dfnb.duckdb", **options: Any) -> DurableApp:
-    """Open a hub and make it the current one; the current one before is closed. Options are those of DurableApp."""
+    """Open a hub and make it the current one; the current one before is closed. Options are those of DurableApp.
+
+    In a cell, the server that ran when the hub was last open is started again unless ``restore_server=False``.
+    """
     close()
+    options.setdefault("restore_server", _in_a_cell())
     app = DurableApp(path, **options)
     _current[:] = [app]
     return app
+
+
+def _in_a_cell() -> bool:
+    return hasattr(builtins, "get_ipython")  # which IPython puts there while it runs a cell
 
 
 def close() -> None:
