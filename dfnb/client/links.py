@@ -35,7 +35,7 @@ class Scope:
 def scoped_code(key: bytes, instance_id: str, scope: Scope) -> str:
     """A code that opens no more than `scope` of the instance, signed with the hub's key for links."""
     letters = "".join(sorted(VERBS[verb] for verb in scope.verbs))
-    expiry = "0" if scope.expires_at is None else f"{scope.expires_at // 1_000_000:x}"
+    expiry = "0" if scope.expires_at is None else f"{max(1, scope.expires_at // 1_000_000):x}"
     return f"{_PREFIX}.{letters}.{expiry}.{_signature(key, instance_id, letters, expiry)}"
 
 
@@ -45,7 +45,7 @@ def read_code(key: bytes, instance_id: str, code: str) -> Scope | None:
     if len(parts) != 4 or parts[0] != _PREFIX:
         return None
     _, letters, expiry, signature = parts
-    if not hmac.compare_digest(signature.encode(), _signature(key, instance_id, letters, expiry).encode()):
+    if not hmac.compare_digest(signature.encode("utf-8", "replace"), _signature(key, instance_id, letters, expiry).encode()):
         return None
     return Scope(frozenset(_LETTERS[letter] for letter in letters), None if expiry == "0" else int(expiry, 16) * 1_000_000)
 

@@ -17,11 +17,12 @@ def read_token(text: str | None, count: int) -> tuple[int, ...] | None:
         return None
     try:
         numbers = tuple(int(number) for number in json.loads(base64.urlsafe_b64decode(text.encode())))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(_WRONG) from error
-    if len(numbers) != count:
+    if len(numbers) != count or any(abs(number) >= _LARGEST for number in numbers):
         raise ValueError(_WRONG)
     return numbers
 
 
+_LARGEST = 1 << 63
 _WRONG = "the continuation token is not one that an earlier page gave"

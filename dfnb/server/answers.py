@@ -42,8 +42,8 @@ def encode(value: Any) -> bytes:
     """Compact JSON in UTF-8."""
     try:
         return msgspec.json.encode(value)
-    except (OverflowError, TypeError):  # a number beyond 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    except (OverflowError, TypeError, UnicodeEncodeError):  # a number beyond 64 bits, half of a surrogate pair
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def data(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

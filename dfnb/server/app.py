@@ -6,6 +6,8 @@ It can be served by itself (`dfnb.server.listener`) or mounted in an app of one'
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import logging
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import quote
@@ -27,14 +29,19 @@ from dfnb.server.changes import Changes
 from dfnb.server.entities import EntityHandlers
 from dfnb.server.extras import ExtraHandlers
 from dfnb.server.followers import Followers
-from dfnb.server.guard import Guard
+from dfnb.server.guard import Guard, forwarded
 from dfnb.server.instances import InstanceHandlers
+from dfnb.server.openapi import document
+from dfnb.server.page import page_answer
 from dfnb.server.query import Query
 from dfnb.server.routes import Match, match
 from dfnb.server.settings import ServerSettings
 from dfnb.server.status import Statuses
 
+logger = logging.getLogger("dfnb.server")
+
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_AS_THEY_ARE = "!$%&'()*+,-./:;=?@[]_`{|}~"
 _EXPOSED = ("Location", "Retry-After", "x-ms-continuation-token", "ETag", "Preference-Applied", "x-dfnb-version")
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -60,8 +67,9 @@ class ManagementApp:
         self.links = Links(self._origin, self._code, now, settings.task_hub, settings.connection, settings.link_lifetime)
         self.guard = Guard(settings, keys, now)
         self.changes = Changes(client)
+        scoped_links = dataclasses.replace(self.links, code=self._scoped_code)
         self._house = House(
-            client, registry, settings, self.guard, self.links, self.changes, Followers(settings.max_followers)
+            client, registry, settings, self.guard, self.links, scoped_links, self.changes, Followers(settings.max_followers)
         )
         statuses = Statuses(client)
         self._handlers = (InstanceHandlers(statuses), EntityHandlers(), ExtraHandlers())
@@ -77,10 +85,13 @@ class ManagementApp:
         return self.settings.own_origin or self.own_origin
 
     def _code(self, instance_id: str, scope: LinkScope) -> str | None:
+        if self.settings.require_key and self.settings.links == "key" and scope == LinkScope(frozenset(VERBS)):
+            return self.keys.system
+        return self._scoped_code(instance_id, scope)
+
+    def _scoped_code(self, instance_id: str, scope: LinkScope) -> str | None:
         if not self.settings.require_key:
             return None
-        if self.settings.links == "key" and scope == LinkScope(frozenset(VERBS)):
-            return self.keys.system
         return scoped_code(self.keys.links, instance_id, scope)
 
     async def drain(self) -> None:
@@ -98,6 +109,7 @@ class ManagementApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         response = await self._answer(request)
+        logger.debug("%s %s %d", request.method, quote(str(scope["path"])), response.status_code)  # no query: keys are in it
         headers = MutableHeaders(raw=response.raw_headers)
         headers["x-dfnb-version"] = self._version
         for name, value in _NO_STORE.items():
@@ -119,7 +131,16 @@ class ManagementApp:
             found = match(request.method, path[len(BASE_PATH) :])
             if found is not None:
                 return await self._operate(request, path, found)
-        return answers.empty(404)
+        return (self._without_key(request, path) if request.method == "GET" else None) or answers.empty(404)
+
+    def _without_key(self, request: Request, path: str) -> Response | None:
+        """The status page and the description of the API, which tell nothing of the hub; None for everything else."""
+        if path == "/openapi.json":
+            triggers = [one for one in self._house.registry.all() if one.kind == "http_trigger"]
+            return answers.data(document(self.settings, self._origin_of(request), self._version, triggers))
+        if not path:  # without the slash at its end the page would look for its files in the wrong place
+            return answers.empty(307, {"Location": f"{self._origin_of(request)}/"})
+        return page_answer(path)
 
     async def _operate(self, request: Request, path: str, found: Match) -> Response:
         query = Query(request.scope["query_string"])
@@ -143,15 +164,10 @@ class ManagementApp:
         scheme, prefix = request.scope.get("scheme", "http"), request.scope.get("root_path", "")
         host = request.headers.get("host", "")
         if self.settings.trust_forwarded:
-            scheme = _first(request, "x-forwarded-proto") or scheme
-            host = _first(request, "x-forwarded-host") or host
-            prefix = _first(request, "x-forwarded-prefix").rstrip("/") or prefix
-        return f"{scheme}://{host}{prefix}"
-
-
-def _first(request: Request, name: str) -> str:
-    """The value the proxy nearest to the caller has set."""
-    return request.headers.get(name, "").partition(",")[0].strip()
+            scheme = forwarded(request, "proto") or scheme
+            host = forwarded(request, "host") or host
+            prefix = forwarded(request, "prefix").rstrip("/") or prefix
+        return f"{scheme}://{host}{quote(prefix, safe='/@:%')}"
 
 
 def _path_of(request: Request) -> str:
@@ -161,7 +177,7 @@ def _path_of(request: Request) -> str:
 
 
 def _url_of(request: Request, origin: str, path: str) -> str:
-    query = request.scope["query_string"].decode("latin-1")
+    query = quote(request.scope["query_string"], safe=_AS_THEY_ARE)  # as it came, but never with a line break in it
     return f"{origin}{quote(path, safe='/@:')}" + (f"?{query}" if query else "")
 
 

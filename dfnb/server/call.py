@@ -21,6 +21,7 @@ from dfnb.server.settings import ServerSettings
 
 T = TypeVar("T")
 _LOOK_SECONDS = 0.2
+_LARGE = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class House:
     settings: ServerSettings
     guard: Guard
     links: Links
+    scoped_links: Links
+    """The same, but never with the hub's own key in them: for callers who do not have it."""
     changes: Changes
     followers: Followers
 
@@ -53,19 +56,34 @@ class Call:
     def client(self) -> DurableOrchestrationClient:
         return self.house.client
 
+    @property
+    def links(self) -> Links:
+        return self.house.links if self.scope is None else self.house.scoped_links
+
     async def body(self) -> bytes:
         return await self.house.guard.body(self.request)
+
+    async def json_text(self, body: bytes, *, whole: bool = True) -> str:
+        """The body as JSON text; a large one is read on another thread, so that nobody else has to wait."""
+        read = self.house.guard.json_text
+        return await off_loop(read, body, whole=whole) if len(body) > _LARGE else read(body, whole=whole)
 
     async def settled(self, future: Future[T]) -> T:
         """What is on disk now; a disk that refuses is an error, not a wait without end."""
         waiting = asyncio.wrap_future(future)
+        waiting.add_done_callback(_look_at)
         while not waiting.done():
             await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
             problem = self.client.problem
             if problem is not None and not waiting.done():
-                waiting.cancel()
                 raise problem
         return waiting.result()
+
+
+def _look_at(future: asyncio.Future[T]) -> None:
+    """What comes of a request whose caller has been answered, or is gone, is nobody's error."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def off_loop(function: Callable[..., T], *args: object, **options: object) -> T:

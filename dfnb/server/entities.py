@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 
 from starlette.responses import Response
 
@@ -14,9 +14,8 @@ from dfnb.server.call import Call, off_loop
 from dfnb.server.guard import is_json
 from dfnb.server.instances import page_size, paged
 
-_FORBIDDEN_IN_KEY = re.compile(r"[/\\?#\x00-\x1f\x7f-\x9f]")
-
-_WRONG_ID = "an entity's key may not contain / \\ ? # or control characters, its name no @ either"
+_NO_KEY = "$"
+"""The key of an entity that is called without one: the original reads its empty key by this word, and no key is empty here."""
 
 
 class EntityHandlers:
@@ -35,13 +34,15 @@ class EntityHandlers:
         return answers.empty(202)
 
     def _entity(self, call: Call) -> EntityId:
-        name, key = call.params["entityName"], call.params.get("entityKey", "")
-        if _FORBIDDEN_IN_KEY.search(key) or "@" in name or _FORBIDDEN_IN_KEY.search(name):
-            raise Refused(answers.message(400, _WRONG_ID))
-        if call.house.registry.get("entity", name) is None:
+        try:
+            id = _id_of(call)
+        except ValueError as error:
+            raise Refused(answers.message(400, str(error))) from None
+        if call.house.registry.get("entity", id.name) is None:
+            name = call.params["entityName"]
             known = ", ".join(call.house.registry.names("entity")) or "none"
             raise Refused(answers.message(400, f"The entity '{name}' is not registered here. Registered are: {known}"))
-        return EntityId(name, key)
+        return id
 
     async def _input(self, call: Call) -> str | None:
         """No body is no input; JSON is itself, everything else a text."""
@@ -50,15 +51,17 @@ class EntityHandlers:
             return None
         if is_json(call.request.headers.get("content-type", "")):
             try:
-                text = call.house.guard.json_text(body, whole=False)
+                text = await call.json_text(body, whole=False)
             except Refused as refused:
                 raise Refused(_could_not_parse(refused)) from None
             return None if text.strip() == "null" else text
         return answers.encode(body.decode("utf-8", "replace")).decode()
 
     async def get_entity(self, call: Call) -> Response:
-        key = call.params["entityKey"]
-        id = EntityId(call.params["entityName"], "" if key == "$" else key)
+        try:
+            id = _id_of(call)
+        except ValueError:  # no entity can have such an id
+            return answers.empty(404)
         state = await off_loop(call.client.read_entity_state, id)
         return answers.data(state.entity_state) if state.entity_exists else answers.empty(404)
 
@@ -76,8 +79,11 @@ class EntityHandlers:
         return paged([status.to_json() for status in page], page.continuation_token)
 
 
-def _could_not_parse(refused: Refused) -> Response:
-    import json
+def _id_of(call: Call) -> EntityId:
+    """The entity in the path. ValueError if none can have that id."""
+    return EntityId(call.params["entityName"], call.params.get("entityKey", _NO_KEY))
 
+
+def _could_not_parse(refused: Refused) -> Response:
     told = json.loads(bytes(refused.response.body))
     return answers.message(400, f"Could not parse JSON content: {told['ExceptionMessage']}")

@@ -38,7 +38,7 @@ class ExtraHandlers:
         return answers.data([summary._asdict() for summary in found])
 
     async def get_children(self, call: Call) -> Response:
-        return answers.data(await off_loop(call.client.children, call.params["instanceId"]))
+        return answers.data(await off_loop(call.client.children, (await self._record(call)).id))
 
     async def get_source(self, call: Call) -> Response:
         """The source of the orchestrator as the instance runs it, as JSON text; null when it was not kept."""

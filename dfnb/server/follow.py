@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from typing import NamedTuple, TypeVar
 
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from dfnb.client.status import DurableOrchestrationStatus
-from dfnb.errors import DfnbError, InstanceNotFoundError
+from dfnb.errors import HubError, InstanceNotFoundError
 from dfnb.server import answers
 from dfnb.server.call import Call, off_loop
 from dfnb.server.status import Statuses
@@ -21,30 +23,68 @@ _PAUSE_SECONDS = 0.1
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
+T = TypeVar("T")
+
+
+class Known(NamedTuple):
+    """The status that a caller has already, by the tags in its ``If-None-Match``."""
+
+    statuses: Statuses
+    tags: str
+    show_input: bool
+
+    async def is_old(self, instance_id: str) -> bool:
+        return (await self.statuses.show(instance_id, self.show_input)).etag not in self.tags
+
+
 async def wait_for_end(
-    call: Call, instance_id: str, seconds: float, statuses: Statuses | None = None, known: str | None = None
+    call: Call, instance_id: str, seconds: float, known: Known | None = None
 ) -> DurableOrchestrationStatus | None:
     """Wait for the end at most so long: the last status, or None while it goes on.
 
-    A caller that names the status it knows waits only until there is another.
+    A caller that names the status it knows waits only until there is another; one that hangs up waits no more.
     """
-    limit = time.monotonic() + seconds
+    call.house.followers.check()
+    with call.house.followers.one():
+        return await _unless_gone(call.request, _wait_for_end(call, instance_id, time.monotonic() + seconds, known))
+
+
+async def _wait_for_end(call: Call, instance_id: str, limit: float, known: Known | None) -> DurableOrchestrationStatus | None:
     changes = call.house.changes
-    with call.house.followers.one(), changes.ticket(instance_id) as ticket:
+    with changes.ticket(instance_id) as ticket:
         while True:
             record = await off_loop(call.client.record, instance_id)
             if record.is_terminal:
                 return await off_loop(call.client.status, instance_id)
-            if known is not None and statuses is not None and (await statuses.show(instance_id)).etag != known:
+            if known is not None and await known.is_old(instance_id):
                 return None
             left = limit - time.monotonic()
             if left <= 0 or changes.is_closing or not await ticket.wait(left):
                 return None
 
 
+async def _unless_gone(request: Request, waiting: Awaitable[T]) -> T | None:
+    """What comes of the wait; None as soon as the caller has hung up."""
+    wait, gone = asyncio.ensure_future(waiting), asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return wait.result() if wait.done() else None
+    finally:
+        wait.cancel()
+        gone.cancel()
+        await asyncio.gather(wait, gone, return_exceptions=True)
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+
+
 async def follow_status(call: Call, statuses: Statuses, instance_id: str) -> Response:
     """A stream with the status at each change; it ends with the instance."""
-    await statuses.show(instance_id)  # an unknown instance is a 404, not a stream
+    shown = await statuses.show(instance_id)  # an unknown instance is a 404, not a stream
+    if shown.record.is_terminal and "last-event-id" in call.request.headers:
+        return answers.empty(204)  # a browser would go on to connect again and again
     call.house.followers.check()
     return StreamingResponse(_statuses(call, statuses, instance_id), media_type="text/event-stream", headers=_STREAM_HEADERS)
 
@@ -57,8 +97,10 @@ async def _statuses(call: Call, statuses: Statuses, instance_id: str) -> AsyncIt
         while not changes.is_closing:
             try:
                 shown = await statuses.show(instance_id, show_input)
-            except (InstanceNotFoundError, DfnbError):
+            except InstanceNotFoundError:
                 yield b"event: purged\ndata: {}\n\n"
+                return
+            except HubError:
                 return
             etag = shown.etag.strip('"')
             if etag != known:

@@ -10,7 +10,7 @@ from dfnb.server.answers import Refused
 
 
 class Followers:
-    """Counts the requests that stay, and refuses one too many."""
+    """Counts the requests that stay; `check` refuses one too many."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -18,7 +18,6 @@ class Followers:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        self.check()
         self.count += 1
         try:
             yield

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
+import math
 import re
+from array import array
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,8 +23,10 @@ from dfnb.server.query import Query
 from dfnb.server.settings import ServerSettings
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
+_PIECE = 1 << 16
 _JSON_TYPE = "application/json"
 
 
@@ -36,7 +42,8 @@ class Guard:
 
     def check_origin(self, request: Request) -> None:
         """Refuse names this server does not have (a page may have its own name point here) and changes asked by foreign pages."""
-        name = host_name(request.headers.get("host", ""))
+        hosts = request.headers.getlist("host")
+        name = host_name(hosts[0]) if len(hosts) == 1 else ""
         if name not in self._settings.host_names:
             raise Refused(message(403, f"this server does not answer as {name or 'nobody'!r}; allow it with allowed_hosts"))
         if request.method not in _SAFE and self._is_foreign(request):
@@ -46,9 +53,18 @@ class Guard:
         origin = request.headers.get("origin")
         if origin is None:
             return request.headers.get("sec-fetch-site") == "cross-site"
-        if origin in self._settings.cors_origins:
+        if origin in self._settings.cors_origins or "*" in self._settings.cors_origins:
             return False
-        return (urlsplit(origin).hostname or "").lower() not in self._settings.host_names
+        return place_of(origin) not in self._own_places(request)
+
+    def _own_places(self, request: Request) -> set[str]:
+        """Names with ports under which this server's own pages are called: another port of this machine is somebody else."""
+        places = {request.headers.get("host", "").lower()}
+        if self._settings.public_url is not None:
+            places.add(place_of(self._settings.public_url))
+        if self._settings.trust_forwarded:
+            places.add(forwarded(request, "host").lower())
+        return places - {""}
 
     # keys
 
@@ -116,19 +132,18 @@ class Guard:
             value = msgspec.json.decode(text, type=msgspec.Raw)
             msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
-            if whole:
-                raise Refused(invalid_json(str(error))) from None
-            return self._first_value(text)
+            return self._first_value(text, str(error) if whole else None)
         return bytes(value).decode()
 
-    def _first_value(self, text: str) -> str:
-        from json import JSONDecoder
-
-        begin = text.lstrip(" \t\r\n")
+    def _first_value(self, text: str, if_more_follows: str | None) -> str:
+        """For what the fast parser does not take: a lone half of a surrogate pair, or more behind the value where that is fine."""
+        begin = text.strip(_BLANKS)
         try:
-            _, end = JSONDecoder(parse_constant=_no_constant).raw_decode(begin)
+            _, end = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).raw_decode(begin)
         except (ValueError, RecursionError) as error:
             raise Refused(invalid_json(str(error))) from None
+        if if_more_follows is not None and end < len(begin):
+            raise Refused(invalid_json(if_more_follows))
         return begin[:end]
 
     def _shallow(self, body: bytes) -> str:
@@ -141,6 +156,7 @@ class Guard:
 
 
 _CLOSE = {"Connection": "close"}
+_BLANKS = " \t\r\n"
 
 
 def credential(request: Request, query: Query) -> str:
@@ -150,10 +166,25 @@ def credential(request: Request, query: Query) -> str:
 
 def host_name(host: str) -> str:
     """The name in a Host header, in lower case and without the port."""
+    found = _HOST.fullmatch(host)
+    return found[1].strip("[]").lower() if found else ""
+
+
+def place_of(url: str) -> str:
+    """The name and port of a URL, in lower case; empty for what is none, such as the origin ``null``."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower() if "@" not in host and "/" not in host else ""
+        return urlsplit(url).netloc.lower()
     except ValueError:
         return ""
+
+
+def forwarded(request: Request, what: str) -> str:
+    """What the proxy says of the caller's side (host, proto, prefix), if it is one word that may stand in a URL."""
+    word = request.headers.get(f"x-forwarded-{what}", "").partition(",")[0].strip()
+    return word if _FORWARDED[what].fullmatch(word) else ""
+
+
+_FORWARDED = {"host": _HOST, "proto": re.compile("https?"), "prefix": re.compile(r"(/[\w.~@-]+)+/?", re.ASCII)}
 
 
 def is_json(content_type: str) -> bool:
@@ -162,19 +193,51 @@ def is_json(content_type: str) -> bool:
 
 
 def nesting(body: bytes, enough: int) -> int:
-    """How deeply brackets are nested outside strings; once it is more than `enough`, the counting stops."""
+    """How deeply brackets are nested outside strings; once it is more than `enough`, the counting stops.
+
+    Piece by piece and without a regular expression: on 32 MB of the worst, one takes gigabytes and half a minute.
+    """
     if body.count(b"[") + body.count(b"{") <= enough:
         return 0
-    depth = 0
-    for bracket in _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > enough:
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    steps = plain.translate(_STEPS, _NEITHER_BRACKET_NOR_QUOTE).replace(b'""', b"")  # who opens and who closes stays the same
+    depth = deepest = inside = 0
+    for begin in range(0, len(steps), _PIECE):
+        parts = steps[begin : begin + _PIECE].split(b'"')
+        levels = list(accumulate(array("b", b"".join(parts[inside::2])), initial=depth))
+        depth, deepest = levels[-1], max(deepest, *levels)
+        if deepest > enough:
             break
-    return depth
+        inside ^= (len(parts) - 1) & 1
+    return deepest
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def names_a_class(text: str) -> bool:
+    """Whether JSON text has an object that stands for one of a class, however its marker is spelled."""
+    if _MARKER in text or "\\u" not in text:
+        return _MARKER in text
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or any(name == _MARKER for name, _ in pairs)
+
+    json.loads(text, object_pairs_hook=look)
+    return found
+
+
+_MARKER = "__class__"
 
 
 def _same(given: str, key: str) -> bool:

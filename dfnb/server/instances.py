@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from dfnb.client.links import BASE_PATH
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import InstanceNotFoundError, NotRegisteredError
 from dfnb.hub.protocol import StartRequest
@@ -18,8 +19,8 @@ from dfnb.records.history import (
 from dfnb.server import answers
 from dfnb.server.answers import Refused
 from dfnb.server.call import Call, off_loop, preferences, preferred_wait
-from dfnb.server.follow import follow_status, wait_for_end
-from dfnb.server.guard import is_json
+from dfnb.server.follow import Known, follow_status, wait_for_end
+from dfnb.server.guard import is_json, names_a_class
 from dfnb.server.query import read_time
 from dfnb.server.status import Statuses, status_answer
 
@@ -39,10 +40,15 @@ class InstanceHandlers:
 
     async def start(self, call: Call) -> Response:
         body = await call.body()
-        text = call.house.guard.json_text(body) if body.strip() else None
+        text = await call.json_text(body) if body.strip() else None
         name = self._orchestrator(call)
-        request = call.client.request(name, None, instance_id=call.params.get("instanceId"))
-        await self._submit(call, StartRequest(name, request.id, _input(text), None, request.code, fresh=request.fresh))
+        checked = call.client.request(name, None, instance_id=call.params.get("instanceId"))
+        request = StartRequest(name, checked.id, _input(text), None, checked.code, fresh=checked.fresh)
+        if call.query.given("callbackUrl"):
+            url = call.query.text("callbackUrl")
+            await call.settled(await off_loop(call.client.submit_with_callback, request, url, call.origin + BASE_PATH))
+        else:
+            await self._submit(call, request)
         return await self._started(call, request.id)
 
     def _orchestrator(self, call: Call) -> str:
@@ -67,7 +73,7 @@ class InstanceHandlers:
             status = await wait_for_end(call, instance_id, seconds)
             if status is not None:
                 return self._ended(status)
-        payload = call.house.links.management(instance_id, origin=call.origin, scope=call.scope)
+        payload = call.links.management(instance_id, origin=call.origin, scope=call.scope)
         payload.pop("rewindPostUri", None)  # as in the original
         headers = {"Retry-After": _ADVICE_AT_START}
         if "statusQueryGetUri" in payload:  # the caller's own link may not allow it
@@ -95,17 +101,14 @@ class InstanceHandlers:
         if "text/event-stream" in call.request.headers.get("accept", ""):
             return await follow_status(call, self._statuses, id)
         seconds = preferred_wait(call)
-        if seconds is not None:
-            await self._wait(call, id, seconds)
         show_input = call.query.flag("showInput", True)
+        if seconds is not None:
+            known = call.request.headers.get("if-none-match")
+            await wait_for_end(call, id, seconds, Known(self._statuses, known, show_input) if known else None)
         if not call.query.flag("showHistory"):
             shown = await self._statuses.show(id, show_input)
             return status_answer(call, shown.record, shown.body, shown.etag)
         return await self._with_history(call, id, show_input)
-
-    async def _wait(self, call: Call, instance_id: str, seconds: float) -> None:
-        """A long poll: until it ends or, for a caller that names the status it has, until that changes."""
-        await wait_for_end(call, instance_id, seconds, self._statuses, call.request.headers.get("if-none-match"))
 
     async def _with_history(self, call: Call, instance_id: str, show_input: bool) -> Response:
         record = await off_loop(call.client.record, instance_id)
@@ -163,8 +166,8 @@ class InstanceHandlers:
             return answers.empty(410)
         if not is_json(call.request.headers.get("content-type", "")):
             return answers.message(400, "Only application/json request content is supported")
-        text = call.house.guard.json_text(await call.body(), whole=False)
-        if call.scope is not None and '"__class__"' in text:
+        text = await call.json_text(await call.body(), whole=False)
+        if call.scope is not None and names_a_class(text):
             return answers.message(403, "only who has the hub's key may send objects of a class; send plain JSON")
         return await self._send(call, EventRaised(call.params["eventName"], _input(text)), "raise an event to")
 

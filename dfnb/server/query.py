@@ -8,15 +8,21 @@ from urllib.parse import parse_qsl
 
 from dfnb.records.instance import OrchestrationRuntimeStatus
 
-_OFFSET_AS_BLANK = re.compile(r" (\d\d:?\d\d)$")
-_US_DATE = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y")
+_OFFSET_AS_BLANK = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
+_US_DATE = (
+    "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%m/%d/%Y %H:%M", "%m/%d/%Y",
+)  # fmt: skip
+_STATUS_BY_NUMBER = {
+    "0": "Running", "1": "Completed", "2": "ContinuedAsNew", "3": "Failed", "4": "Canceled", "5": "Terminated", "6": "Pending",
+    "7": "Suspended",
+}  # fmt: skip
 
 
 class Query:
     """The parameters of one request."""
 
     def __init__(self, query_string: bytes) -> None:
-        pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace")
+        pairs = parse_qsl(query_string.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             self._values.setdefault(name.lower(), []).append(value)
@@ -49,15 +55,16 @@ class Query:
         return read_time(self.text(name))
 
     def statuses(self, name: str = "runtimeStatus") -> list[OrchestrationRuntimeStatus]:
-        """A list of runtime statuses, joined by commas or repeated; ValueError names the known ones."""
-        return [OrchestrationRuntimeStatus.parse(word) for word in (self.text(name) or "").split(",") if word.strip()]
+        """A list of runtime statuses by name or number, joined by commas or repeated; ValueError names the known ones."""
+        words = [word.strip() for word in (self.text(name) or "").split(",") if word.strip()]
+        return [OrchestrationRuntimeStatus.parse(_STATUS_BY_NUMBER.get(word, word)) for word in words]
 
 
 def read_time(text: str | None) -> datetime | None:
     """The time a text gives; None for no time. A blank before an offset was a plus that nobody encoded."""
     if not text:
         return None
-    plain = _OFFSET_AS_BLANK.sub(r"+\1", text.strip())
+    plain = _OFFSET_AS_BLANK.sub(r"\1+\2", text.strip())
     readings = (_by_iso(plain), *(_by_format(plain, form) for form in _US_DATE))
     found = next((reading for reading in readings if reading is not None), None)
     if found is None or found.tzinfo is not None:

@@ -45,6 +45,7 @@ ROUTES = (
     Route("GET", "changes", "follow_changes"),
     Route("GET", "makeprimary", "make_primary"),
     Route("POST", "makeprimary", "make_primary"),
+    Route("DELETE", "makeprimary", "make_primary"),
 )
 
 
