@@ -20,7 +20,7 @@ from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
 from dfnb.client.keys import HubKeys
 from dfnb.client.sync import DurableOrchestrationClient
-from dfnb.definitions import DEFAULT, Definition, Registry
+from dfnb.definitions import DEFAULT, Definition, Registry, WithBuiltIns
 from dfnb.durable_http.secrets import use_key
 from dfnb.durable_http.tokens import as_token_source
 from dfnb.engine.activities import ActivityOutcome, ActivityRunner
@@ -86,20 +86,21 @@ class DurableApp:
     ) -> None:
         self.path = ":memory:" if durability == "memory" or str(path) == ":memory:" else str(Path(path).resolve())
         self.registry = registry
+        known = WithBuiltIns(registry, self._built_ins)
         self._clock = clock if clock is not None else SystemClock()
         self._hub = TaskHub(self.path, durability="memory" if self.path == ":memory:" else durability, now=self._clock.now)
         self.resumed = self._hub.resumed
         use_key(self._hub.hub_key())
         self._activities = ActivityRunner(
-            registry, self._deliver, self._clock, max_concurrent=max_concurrent_activities, executor=executor, strict=strict
+            known, self._deliver, self._clock, max_concurrent=max_concurrent_activities, executor=executor, strict=strict
         )
         self._http = HttpRunner(self._hub.deliver_call, self._clock, http if http is not None else HttpSettings())
         self._engine = BatchEngine(
-            self._hub, registry, self._clock, self._activities, HttpCalls(self._hub, self._http, self._clock),
+            self._hub, known, self._clock, self._activities, HttpCalls(self._hub, self._http, self._clock),
             limit=batch_rows, sticky=sticky_instances, strict=strict,
         )
         self._worker = Worker(self._hub, self._engine, self._clock)
-        self._client = DurableOrchestrationClient(self._hub, registry, self._clock.now)
+        self._client = DurableOrchestrationClient(self._hub, known, self._clock.now)
         self._serving = Serving(
             self._client, registry, lambda: HubKeys(self._hub), self._clock.now, None if self.path == ":memory:" else self.path
         )
@@ -118,13 +119,24 @@ class DurableApp:
         self._worker.start()
         self._at_exit = _close_at_exit(self)
 
+    def _built_ins(self) -> list[Definition]:
+        from dfnb.callbacks import definitions  # with the first callback: most hubs have none
+
+        made = definitions(self._client, lambda: HubKeys(self._hub).callbacks, self._clock.now)
+        for definition in made:
+            self._keep_source(definition)
+        return made
+
     def _on_definition(self, definition: Definition, outcome: str) -> None:
         if outcome != "unchanged":
-            try:
-                self._hub.save_definition(definition.kind, definition.name, definition.fingerprint, definition.source)
-            except HubError as error:  # the cell's function works all the same; its source is kept at the next run
-                logger.warning("dfnb: the source of %s %r was not stored: %s", definition.kind, definition.name, error)
+            self._keep_source(definition)
         self._engine.definition_changed(definition, outcome)
+
+    def _keep_source(self, definition: Definition) -> None:
+        try:
+            self._hub.save_definition(definition.kind, definition.name, definition.fingerprint, definition.source)
+        except HubError as error:  # the cell's function works all the same; its source is kept at the next run
+            logger.warning("dfnb: the source of %s %r was not stored: %s", definition.kind, definition.name, error)
 
     def _deliver(self, outcomes: Sequence[ActivityOutcome]) -> None:
         self._hub.deliver(
@@ -186,6 +198,11 @@ class DurableApp:
         that would change the hub are refused.
         """
         return self._hub.sql(query, params)
+
+    @property
+    def callback_secret(self) -> str:
+        """What receivers check the signatures of completion callbacks with (``whsec_...``); keep it to yourself and to them."""
+        return HubKeys(self._hub).callback_secret()
 
     def compact(self) -> tuple[int, int]:
         """Rewrite the file without the space deleted rows left; its size before and after, in bytes."""

@@ -64,6 +64,9 @@ class Definition:
         return (value,)
 
 
+_BUILT_IN = "dfnb."
+
+
 def _key(kind: str, name: str) -> tuple[str, str]:
     """What a definition is found by: entity names are compared in lower case."""
     return (kind, name.lower() if kind == "entity" else name)
@@ -121,6 +124,41 @@ class Registry:
                 self._subscribers.pop(ticket, None)
 
         return unsubscribe
+
+
+class WithBuiltIns(Registry):
+    """A registry that knows some definitions of the house besides: they are found by name and never listed.
+
+    Their names begin with ``dfnb.``; `make` is called when the first of them is looked for.
+    """
+
+    def __init__(self, registry: Registry, make: Callable[[], Iterable[Definition]]) -> None:
+        super().__init__()
+        self._registry = registry
+        self._make = make
+        self._made: dict[tuple[str, str], Definition] | None = None
+
+    def get(self, kind: str, name: str) -> Definition | None:
+        found = self._registry.get(kind, name)
+        return found if found is not None or not name.startswith(_BUILT_IN) else self._built_in().get((kind, name))
+
+    def _built_in(self) -> dict[tuple[str, str], Definition]:
+        with self._lock:
+            if self._made is None:
+                self._made = {(definition.kind, definition.name): definition for definition in self._make()}
+            return self._made
+
+    def register(self, definition: Definition) -> Outcome:
+        return self._registry.register(definition)
+
+    def all(self) -> list[Definition]:
+        return self._registry.all()
+
+    def remove(self, kind: str, name: str) -> bool:
+        return self._registry.remove(kind, name)
+
+    def subscribe(self, callback: Callable[[Definition, str], None]) -> Callable[[], None]:
+        return self._registry.subscribe(callback)
 
 
 def _compare(before: Definition | None, now: Definition) -> Outcome:

@@ -24,7 +24,7 @@ STOREYS = [
     {"definitions", "determinism"},
     {"replay", "hub", "durable_http"},
     {"engine", "client"},
-    {"server", "testing"},
+    {"server", "testing", "callbacks"},
     {"app"},
     {"notebook"},
     {"host"},

@@ -32,11 +32,12 @@ class AsyncDurableOrchestrationClient(AsyncResponses):
 
     async def start_new(
         self, orchestration_function_name: str, instance_id: str | None = None, client_input: Any = None,
-        version: str | None = None,
+        version: str | None = None, *, callback_url: str | None = None,
     ) -> str:
-        """Start an instance; its id."""
+        """Start an instance; its id. `callback_url`: where its end is to be told."""
         started = await _off_loop(
-            self.sync.start, orchestration_function_name, client_input, instance_id=instance_id, version=version
+            self.sync.start, orchestration_function_name, client_input, instance_id=instance_id, version=version,
+            callback_url=callback_url,
         )
         return started.id
 

@@ -29,6 +29,10 @@ class HubKeys:
             self._hub.renew_hub_key(name)
         self._read()
 
+    def callback_secret(self) -> str:
+        """What receivers of callbacks check signatures with, in the form that libraries for Standard Webhooks take."""
+        return f"whsec_{base64.b64encode(self.callbacks).decode()}"
+
     def __repr__(self) -> str:
         return "<HubKeys>"
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
+from dfnb.client.callbacks import CARRIER, start_with_callback
 from dfnb.client.entity_client import EntityClient
 from dfnb.client.http_log import HttpLog, http_log
 from dfnb.client.instance import Instance
@@ -60,17 +61,18 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
 
     def start(
         self, orchestrator: str | Callable[..., Any], input: Any = None, *, instance_id: str | None = None,
-        start_at: datetime | None = None, version: str | None = None,
+        start_at: datetime | None = None, version: str | None = None, callback_url: str | None = None,
     ) -> Instance:
         """Start an instance and return its handle as soon as the start is on disk.
 
         `instance_id`: your own id (at most 256 characters, none of ``/ \\ ? #``); one of an instance that has ended is taken over.
-        `start_at`: do not begin before that time (naive means UTC). Raises NotRegisteredError with a did-you-mean for an unknown
-        orchestrator, InstanceExistsError when the id belongs to an instance that has not ended, PayloadError for an input that
-        is not JSON.
+        `start_at`: do not begin before that time (naive means UTC). `callback_url`: where its end is to be told, in a signed
+        POST that is repeated until it is received. Raises NotRegisteredError with a did-you-mean for an unknown orchestrator,
+        InstanceExistsError when the id belongs to an instance that has not ended, PayloadError for an input that is not JSON.
         """
         request = self.request(orchestrator, input, instance_id=instance_id, start_at=start_at, version=version)
-        self._settle(self._hub.start_instances([request]))
+        tells = callback_url is not None
+        self._settle(self.submit_with_callback(request, callback_url) if tells else self.submit([request]))
         return Instance(self, request.id, request.name)
 
     def start_many(
@@ -264,6 +266,11 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
     def submit(self, requests: Sequence[StartRequest]) -> Future[None]:
         """Start what `request` has checked, all or none; the future is done once they are on disk."""
         return self._hub.start_instances(requests)
+
+    def submit_with_callback(self, request: StartRequest, url: str | None, source: str = "urn:dfnb") -> Future[None]:
+        """Start what `request` has checked and have its end told to a URL; `source` is who tells it. ValueError for a wrong URL."""
+        code = self._registry.require("orchestrator", CARRIER).fingerprint
+        return start_with_callback(self._hub, code, request, url, source)
 
     def send(self, instance_id: str, event: HistoryEvent, operation: str) -> Future[None]:
         """Give a message to an instance; the future is done once it is on disk. `operation` names it in the errors."""
