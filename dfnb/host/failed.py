@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def in_words(error: BaseException) -> str:
+    """An error on one line."""
+    said = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 class NotServable(Exception):
     """The command cannot be carried out as it was given."""
 

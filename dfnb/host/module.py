@@ -10,7 +10,7 @@ from types import ModuleType
 
 from dfnb.app import DurableApp, current
 from dfnb.errors import HubClosedError
-from dfnb.host.failed import DefinitionsFailed, NotServable
+from dfnb.host.failed import DefinitionsFailed, NotServable, in_words
 
 
 def import_module(path: Path) -> ModuleType:
@@ -22,7 +22,7 @@ def import_module(path: Path) -> ModuleType:
     if not path.is_file():
         raise NotServable(f"there is no file {path}; give the path of a .ipynb or .py file")
     if "." in name or _is_taken(name, path):
-        raise NotServable(f"{path.name} cannot be imported by its name: {_whose(name)}; rename the file")
+        raise NotServable(f"{path.name} cannot be imported by its name: {_whose(name)}; rename it")
     sys.path.insert(0, str(path.resolve().parent))
     importlib.invalidate_caches()
     try:
@@ -43,9 +43,9 @@ def _whose(name: str) -> str:
 def _where(error: BaseException, path: Path) -> str:
     """The line of the module that failed, and how."""
     if isinstance(error, SyntaxError) and error.filename == str(path.resolve()):
-        return f"line {error.lineno or 1}: {type(error).__name__}: {error.msg}"
+        return f"line {error.lineno or 1}: {in_words(error)}"
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path.resolve())]
-    return f"line {lines[-1] if lines else 1}: {type(error).__name__}: {error}"
+    return f"line {lines[-1] if lines else 1}: {in_words(error)}"
 
 
 def app_of(module: ModuleType) -> DurableApp | None:

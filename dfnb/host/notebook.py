@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from dfnb.host.failed import DefinitionsFailed, NotServable
+from dfnb.host.failed import DefinitionsFailed, NotServable, in_words
 from dfnb.host.statements import Chooser
 from dfnb.notebook.magics import DfnbMagics
 
@@ -71,7 +72,7 @@ def run_cells(cells: Sequence[str], folder: Path, *, all_cells: bool = False) ->
         shell.ast_transformers.append(definitions)
     for number, source in enumerate(cells, 1):
         if source.strip():
-            definitions.begin(number)
+            definitions.begin(number, _blank_lines(source))
             _run(shell, number, source, definitions)
     return Ran(len(cells), tuple(definitions.left_out), definitions.missing)
 
@@ -83,6 +84,9 @@ class _Shell(InteractiveShell):  # type: ignore[no-untyped-call,unused-ignore]
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
         self.shown = str(self.InteractiveTB.stb2text(stb))
+
+    def show_usage_error(self, exc: Any) -> None:
+        self.shown = str(exc)
 
 
 def _shell(*, quiet: bool) -> _Shell:
@@ -98,7 +102,9 @@ def _shell(*, quiet: bool) -> _Shell:
 def _run(shell: _Shell, number: int, source: str, definitions: _Definitions) -> None:
     shell.execution_count = number
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed) if _is_ours(source) else contextlib.nullcontext():
+    output = contextlib.redirect_stdout(printed) if _is_ours(source) else contextlib.nullcontext()
+    with output, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "To exit: use", UserWarning)  # a hint for people at a prompt
         result = shell.run_cell(source, store_history=True)  # type: ignore[no-untyped-call,unused-ignore]
     _log_printed(number, printed.getvalue())
     error = result.error_before_exec or result.error_in_exec
@@ -106,6 +112,11 @@ def _run(shell: _Shell, number: int, source: str, definitions: _Definitions) -> 
         raise error
     if error is not None:
         raise DefinitionsFailed(f"cell {number}, {_what_happened(shell, number, error, definitions)}", shell.shown) from error
+
+
+def _blank_lines(source: str) -> int:
+    """How many lines a cell begins with that IPython drops: they count in what is told of the others."""
+    return source[: len(source) - len(source.lstrip())].count("\n")
 
 
 def _is_ours(source: str) -> bool:
@@ -124,18 +135,23 @@ def _log_printed(number: int, text: str) -> None:
 def _what_happened(shell: _Shell, number: int, error: BaseException, definitions: _Definitions) -> str:
     """The line, the error, and what it may have to do with what was left out."""
     cause = error.__context__ if isinstance(error.__context__, SyntaxError) else error
-    if isinstance(cause, SyntaxError):
-        return f"line {cause.lineno or 1}: {type(cause).__name__}: {cause.msg}"
-    frames = traceback.walk_tb(error.__traceback__)
-    name_of = shell.compile.format_code_name
-    lines = [line for frame, line in frames if name_of(frame.f_code.co_filename) == ("Cell", f"In[{number}]")]
-    said = f"line {lines[-1] if lines else 1}: {type(error).__name__}: {error}"
+    said = f"line {definitions.skipped + _line_of(shell, number, cause)}: {in_words(cause)}"
     name = error.name if isinstance(error, NameError) else None
     if name in definitions.missing:
         why = f"the statement that binds {name} was left out because it {definitions.missing[name]}"
     else:
         why = "statements that do not define were left out, --verbose lists them" if definitions.left_out else ""
     return f"{said} ({why}; --all-cells runs everything)" if why else said
+
+
+def _line_of(shell: _Shell, number: int, error: BaseException) -> int:
+    """The last line of the cell on the way to the error."""
+    if isinstance(error, SyntaxError):
+        return error.lineno or 1
+    name_of = shell.compile.format_code_name
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    lines = [line for file, line in frames if name_of(file) == ("Cell", f"In[{number}]")]
+    return lines[-1] if lines else 1
 
 
 # ---- which statements
@@ -149,15 +165,17 @@ class _Definitions(ast.NodeTransformer):
         self._chooser = Chooser()
         self._cell = 0
         self._within = False
+        self.skipped = 0
         self.left_out: list[LeftOut] = []
 
     @property
     def missing(self) -> dict[str, str]:
         return self._chooser.missing
 
-    def begin(self, cell: int) -> None:
-        """The next tree is that of a cell; those until the next call are parts of it that a cell magic runs."""
+    def begin(self, cell: int, skipped: int) -> None:
+        """The next tree is that of a cell, without so many lines before it; those after it are parts that a cell magic runs."""
         self._cell = cell
+        self.skipped = skipped
         self._within = False
 
     def visit_Module(self, tree: ast.Module) -> ast.Module:
@@ -174,7 +192,7 @@ class _Definitions(ast.NodeTransformer):
         reason = self._chooser.why_not(statement)
         if reason and not _loads_dfnb(statement):
             text = _as_typed(statement)
-            self.left_out.append(LeftOut(self._cell, statement.lineno, text, reason))
+            self.left_out.append(LeftOut(self._cell, self.skipped + statement.lineno, text, reason))
             logger.debug("left out: %s", self.left_out[-1])
         return bool(reason)
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from dfnb import app as apps
+from dfnb import side_file
 from dfnb.app import DurableApp
+from dfnb.definitions import Definition
 from dfnb.errors import DfnbError
 from dfnb.host import logs, missing
 from dfnb.host.failed import DefinitionsFailed, NotServable
 from dfnb.host.stop import Stop
 from dfnb.notebook.where import DEFAULT as DEFAULT_HUB
 from dfnb.notebook.where import MEMORY, hub_path
+from dfnb.server.serving import Server
 from dfnb.server.settings import ServerSettings
 
 logger = logging.getLogger("dfnb")
@@ -99,7 +102,7 @@ def _from_notebook(service: Service) -> DurableApp:
         shown = "" if service.verbose else " (--verbose lists them)"
         logger.info("%d cells ran; %d statements that do not define were left out%s", ran.cells, len(ran.left_out), shown)
     app = _already_open(service) if service.all_cells else None
-    app = app or apps.open(hub, strict=service.strict)
+    app = app or apps.open(hub, strict=service.strict, restore_server=False)
     for sentence in missing.warnings(app.registry.all(), ran.missing):
         logger.warning("%s", sentence)
     return app
@@ -126,7 +129,7 @@ def _from_module(service: Service) -> DurableApp:
         raise NotServable(f"{service.source.name} opens the hub {app.path} itself: leave out --hub, or let the module define only")
     if app is not None:
         return app
-    return apps.open(_hub(service, DEFAULT_HUB, service.source.resolve().parent), strict=service.strict)
+    return apps.open(_hub(service, DEFAULT_HUB, service.source.resolve().parent), strict=service.strict, restore_server=False)
 
 
 def _hub(service: Service, default: str, folder: Path) -> str:
@@ -152,17 +155,17 @@ def _run(service: Service, app: DurableApp, stop: Stop) -> int:
     while not stop.asked:
         stop.wait()
         if told is not None:
+            stop.pause(_TOLD_EVERY)
             told.tell()
-            if not stop.asked:
-                stop.wait(_TOLD_EVERY)
-    if told is not None:
-        told.end()
     logger.info("%s: no new requests; what runs is written down", stop.asked)
     app.stop_serving()
+    if told is not None:
+        told.end()
+        told.tell()
     return 0
 
 
-def _tell(service: Service, app: DurableApp, server: Any) -> None:
+def _tell(service: Service, app: DurableApp, server: Server) -> None:
     """What is up, where, and what it offers."""
     logger.info("hub %s, %d %s", app.path, app.resumed, "instance resumed" if app.resumed == 1 else "instances resumed")
     for kind, plural in (("orchestrator", "orchestrators"), ("activity", "activities"), ("entity", "entities")):
@@ -170,37 +173,28 @@ def _tell(service: Service, app: DurableApp, server: Any) -> None:
         if names:
             logger.info("%s: %s", plural, ", ".join(names))
     for definition in app.registry.all():
-        if str(definition.kind) == "http_trigger":
-            logger.info("http trigger %s: %s", definition.name, _trigger(definition, service.settings, server.url))
-    logger.info("serving at %s", server.url)
+        if definition.kind == "http_trigger":
+            logger.info("http trigger %s: %s", definition.name, _trigger(definition, service.settings, server.public_url))
+    outside = f", for others at {server.public_url}" if server.public_url != server.url else ""
+    logger.info("serving at %s%s", server.url, outside)
     _tell_key(service, app, server)
 
 
-def _trigger(definition: Any, settings: ServerSettings, url: str) -> str:
-    path = "/".join(filter(None, (settings.route_prefix, str(definition.route).lstrip("/"))))
-    return f"{','.join(definition.methods)} {settings.own_origin or url}/{path} ({_level(definition.auth_level)})"
+def _trigger(definition: Definition, settings: ServerSettings, url: str) -> str:
+    path = "/".join(filter(None, (url, settings.route_prefix, definition.route)))
+    return f"{','.join(definition.methods)} {path} ({definition.auth_level.value})"
 
 
-def _level(level: Any) -> str:
-    return str(getattr(level, "value", level))
-
-
-def _tell_key(service: Service, app: DurableApp, server: Any) -> None:
+def _tell_key(service: Service, app: DurableApp, server: Server) -> None:
     """The key goes to a terminal or to whoever asks for it; a log is kept too long for it."""
     if not service.settings.require_key:
         logger.warning("no key is asked for: every program on this machine can start and end instances")
     elif service.show_key or sys.stdout.isatty():
         print(f"key: {server.key}", flush=True)
     elif app.path != MEMORY:
-        logger.info("the key is in %s", _side_file(app.path))
+        logger.info("the key is in %s", side_file.path_for(app.path))
     else:
         logger.info("a hub in memory has a new key each time: --show-key prints it")
-
-
-def _side_file(hub: str) -> Path:
-    from dfnb import side_file
-
-    return Path(side_file.path_for(hub))
 
 
 def settings_from(given: Mapping[str, Any]) -> ServerSettings:

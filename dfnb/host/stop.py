@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
@@ -63,3 +64,9 @@ class Stop:
             self._ear.recv(4_096)
         except TimeoutError:
             return
+
+    def pause(self, seconds: float) -> None:
+        """Until a signal comes or the seconds are over, whoever pokes."""
+        end = time.monotonic() + seconds
+        while not self.asked and (left := end - time.monotonic()) > 0:
+            self.wait(left)

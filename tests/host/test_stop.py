@@ -52,6 +52,15 @@ def test_the_wait_ends_by_itself_when_asked() -> None:
         assert stop.asked == ""
 
 
+def test_a_pause_ends_with_a_signal_and_not_with_a_poke() -> None:
+    with Stop() as stop:
+        stop.poke()
+        stop.pause(0.001)
+        signal.raise_signal(signal.SIGTERM)
+        stop.pause(1_000)
+        assert stop.asked == "SIGTERM"
+
+
 def test_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Stop():
