@@ -1,0 +1,161 @@
+"""One request to a management API and its answer: the key goes along, and trouble on the way becomes a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from dfnb.client.remote.address import Address
+from dfnb.errors import RemoteError, RemoteRefusedError, RemoteUnavailableError
+
+if TYPE_CHECKING:
+    import httpx
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_VERSION = "x-dfnb-version"
+_LONGEST_WORDS = 500
+JSON_TYPE = "application/json"
+
+
+class Wire:
+    """Sends requests from one event loop.
+
+    `version` is that of a dfnb server, None for another app.
+    """
+
+    def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None, timeout: float) -> None:
+        self.address = address
+        self.version: str | None = None
+        self.is_known = False
+        """Whether there was an answer, so that `version` says who is there."""
+        self._transport = transport
+        self._timeout = timeout
+        self._client: httpx.AsyncClient | None = None
+
+    async def send(
+        self, method: str, path: str, params: Mapping[str, str] | None = None, *, body: str | None = None,
+        headers: Mapping[str, str] | None = None, longer: float = 0.0,
+    ) -> httpx.Response:
+        """The answer, whatever its status, but for one that refuses the key or says that nobody is there.
+
+        `longer`: how many seconds the server may take besides the usual ones.
+        """
+        import httpx
+
+        typed = {"Content-Type": JSON_TYPE} if body is not None else {}
+        request = self._opened().build_request(
+            method, self.url(path), params={**dict(self.address.query), **(params or {})},
+            content=None if body is None else body.encode(), headers={**typed, **(headers or {})},
+            timeout=httpx.Timeout(self._timeout + longer, connect=min(self._timeout, 10.0), pool=None),
+        )
+        try:
+            response = await self._sent(request)
+        except httpx.HTTPError as error:
+            raise self._unavailable(error) from None
+        self._check(response)
+        return response
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        import httpx
+
+        try:
+            return await self._opened().send(request)
+        except (httpx.RemoteProtocolError, httpx.ReadError):
+            if request.method != "GET":
+                raise
+            return await self._opened().send(request)  # a kept connection that the server had let go: a read may be repeated
+
+    @asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[httpx.Response]:
+        """An answer that goes on, as server-sent events do; it may be silent for a while, but not for ever."""
+        import httpx
+
+        try:
+            async with self._opened().stream(
+                "GET", self.url(path), params=dict(self.address.query), headers={"Accept": "text/event-stream"},
+                timeout=httpx.Timeout(self._timeout, read=60.0, pool=None),
+            ) as response:
+                self._note_version(response)
+                yield response
+        except httpx.HTTPError as error:
+            raise self._unavailable(error) from None
+
+    def url(self, path: str) -> str:
+        return f"{self.address.base}/{path}"
+
+    def _opened(self) -> httpx.AsyncClient:
+        if self._client is None:
+            import httpx
+
+            key = self.address.key
+            self._client = httpx.AsyncClient(
+                transport=self._transport, follow_redirects=False,
+                headers={"x-functions-key": key} if key is not None else {},  # not in the URL: libraries write URLs into logs
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+                trust_env=urlsplit(self.address.base).hostname not in _LOOPBACK,
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    # what is wrong
+
+    def _note_version(self, response: httpx.Response) -> None:
+        self.is_known = True
+        self.version = response.headers.get(_VERSION, self.version)
+
+    def _check(self, response: httpx.Response) -> None:
+        self._note_version(response)
+        status = response.status_code
+        if status in (401, 403):
+            raise RemoteRefusedError(self.address.shown, self.words(response), has_key=self.address.key is not None)
+        if status in (502, 503, 504):
+            raise RemoteUnavailableError(self.address.shown, self.words(response) or f"it answers {status}")
+        if 300 <= status < 400 and status != 304:
+            place = urlsplit(response.headers.get("Location", ""))
+            where = f"{place.scheme}://{place.netloc}" if place.netloc else "another address"
+            raise RemoteError(self.address.shown, f"sends its callers on to {where}; connect to that one")
+
+    def _unavailable(self, error: Exception) -> RemoteUnavailableError:
+        import httpx
+
+        late = isinstance(error, httpx.TimeoutException)
+        said = f"no answer within {self._timeout:g} s" if late else str(error) or type(error).__name__
+        return RemoteUnavailableError(self.address.shown, self._without_key(said))
+
+    def failed(self, response: httpx.Response) -> RemoteError:
+        """The error for an answer that means nothing more special."""
+        said = self.words(response)
+        return RemoteError(self.address.shown, f"answers {response.status_code}{f': {said}' if said else ''}")
+
+    def words(self, response: httpx.Response) -> str:
+        """What the server says of an error, without the key; empty when it says nothing."""
+        try:
+            told = response.json()
+        except ValueError:
+            is_text = response.headers.get("content-type", "").startswith("text/plain")
+            told = response.text if is_text else ""
+        if isinstance(told, dict):
+            told = told.get("ExceptionMessage") or told.get("Message") or ""
+        text = told if isinstance(told, str) else ""
+        return self._without_key(text.strip())[:_LONGEST_WORDS]
+
+    def _without_key(self, text: str) -> str:
+        key = self.address.key
+        return text.replace(key, "<redacted>").replace(quote(key, safe=""), "<redacted>") if key else text
+
+    def json(self, response: httpx.Response) -> Any:
+        """The JSON of an answer. RemoteError if it is none, as with a page of some other site."""
+        try:
+            return json.loads(response.content)
+        except ValueError:
+            raise RemoteError(
+                self.address.shown, f"answers {response.status_code} with something that is not JSON; is this the right address?"
+            ) from None
