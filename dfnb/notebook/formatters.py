@@ -14,7 +14,10 @@ from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import Definition
 from dfnb.errors import DfnbError
 from dfnb.notebook import display, live
-from dfnb.notebook.snapshot import InstanceTracker, Picture, TableTracker, Tracker, event_line, picture_of_status, subject_of
+from dfnb.notebook.events import event_line, subject_of
+from dfnb.notebook.live import Tracker
+from dfnb.notebook.snapshot import InstanceTracker, Picture, picture_of_status
+from dfnb.notebook.tables import TableTracker
 from dfnb.records.history import Recorded
 
 Shell = Any
@@ -90,7 +93,7 @@ def _list_tracker(values: list[Any]) -> Tracker:
 
 def _seen(tracker: Tracker) -> Picture:
     tracker.look()
-    return tracker.full()
+    return tracker.still()
 
 
 def _statuses_picture(statuses: Sequence[DurableOrchestrationStatus]) -> Picture:

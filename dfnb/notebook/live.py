@@ -21,7 +21,9 @@ from IPython.display import DisplayHandle, publish_display_data
 
 from dfnb.errors import DfnbError, HubClosedError
 from dfnb.notebook import display
-from dfnb.notebook.snapshot import STOPPED, InstanceTracker, Picture, Tracker
+from dfnb.notebook.answers import Answers
+from dfnb.notebook.snapshot import STOPPED, InstanceTracker, Picture
+from dfnb.notebook.tables import TableTracker
 
 logger = logging.getLogger("dfnb")
 
@@ -29,7 +31,12 @@ _PAUSE_SECONDS = 0.1
 _SHARE_OF_TIME = 5
 """Looking may take a fifth of the publisher's time: a view that is slow to read is read less often."""
 
+_LINGER_SECONDS = 30.0
+"""A view that somebody is looking into stays a while after the end before the static twin takes its place."""
+
 _numbers = itertools.count(1)
+
+Tracker = InstanceTracker | TableTracker
 
 
 class View:
@@ -38,67 +45,132 @@ class View:
     def __init__(self, tracker: Tracker, publisher: Publisher) -> None:
         from dfnb.notebook.widgets import StatusWidget
 
-        self.tracker = tracker
+        self._trail: list[Tracker] = [tracker]
         self._lock = threading.Lock()
         self._number = 0
         self._again = False
         self._awaited: set[str] = set()
         self._publisher = publisher
+        self._asked_at = float("-inf")
         self.stopped = False
-        self._widget = StatusWidget(self.snapshot, self._on_seen)
+        self._widget = StatusWidget(self.snapshot, self._on_message)
         self._handle = DisplayHandle(f"dfnb-{os.getpid()}-{next(_numbers)}")
+
+    @property
+    def root(self) -> Tracker:
+        """What the view was made for: its end is the view's end."""
+        return self._trail[0]
+
+    @property
+    def tracker(self) -> Tracker:
+        """What the view shows now: the root, or an instance one has gone to from there."""
+        return self._trail[-1]
 
     def show(self) -> None:
         """Put it into the output of the running cell."""
-        self._handle.display({**self._widget.mime(), **display.bundle(self.tracker.full())}, raw=True)
+        self._handle.display({**self._widget.mime(), **display.bundle(self.root.still())}, raw=True)
 
     def snapshot(self) -> Picture:
         """All there is to see now, with the number of the last message it accounts for."""
         with self._lock:
-            return {**self.tracker.full(), "n": self._number, "now": time.time() * 1000}
+            return {**self._full(), "n": self._number, "now": time.time() * 1000}
 
-    def _on_seen(self, number: int) -> None:
-        """The browser says how far it has come; runs on the kernel's thread, so it only asks the publisher."""
-        if number != self._number:
+    def _full(self) -> Picture:
+        return {**self.tracker.full(), "back": [_name(tracker) for tracker in self._trail[:-1]]}
+
+    # what the browser says: on the kernel's thread, so it is only handed on
+
+    def _on_message(self, message: Picture) -> None:
+        if "ask" in message:
+            self._asked_at = time.monotonic()
+            answers().put(self, message)
+        elif message.get("seen") != self._number:
             self._again = True
             self._publisher.touch(self)
 
+    def reply(self, message: Picture) -> None:
+        """Answer one question, on the thread for that."""
+        try:
+            answer = self._answer(message)
+        except (DfnbError, ValueError, TypeError) as error:
+            answer = {"error": str(error)}
+        except Exception:
+            logger.exception("dfnb: a question of a live view failed")
+            answer = {"error": "this failed; the log of the kernel has the details"}
+        self._widget.send({"answer": message.get("id"), **answer})
+        if message.get("ask") in ("do", "go", "question"):
+            self._publisher.touch(self)
+
+    def _answer(self, message: Picture) -> Picture:
+        if message["ask"] != "go":
+            return self.tracker.answer(message)
+        with self._lock:
+            self._go(str(message.get("instance")))
+            return self._full()
+
+    def _go(self, id: str) -> None:
+        """To another instance, or back to where one came from."""
+        names = [_name(tracker) for tracker in self._trail]
+        if id in names:
+            del self._trail[names.index(id) + 1 :]
+        else:
+            tracker = InstanceTracker(self.root.client, self.root.client.record(id).id)
+            tracker.look()
+            self._trail.append(tracker)
+        self._again = True
+
     def concerns(self, ids: frozenset[str]) -> bool:
-        mine = self.tracker.ids
-        return mine is None or not mine.isdisjoint(ids)
+        return any(tracker.ids is None or not tracker.ids.isdisjoint(ids) for tracker in self._trail)
+
+    # what it is told
 
     def publish(self) -> bool:
         """Send what changed. False once nothing more will."""
         with self._lock:
-            if self.stopped and not self.tracker.is_over:
-                self.tracker.say(STOPPED)
-            delta = {} if self.tracker.is_over else self.tracker.look()
-            again, self._again = self._again or self.tracker.restarted or self.tracker.is_over, False
+            shown, root = self.tracker, self.root
+            for tracker in {id(root): root, id(shown): shown}.values():
+                if self.stopped and not tracker.is_over:
+                    tracker.say(STOPPED)
+            delta = {} if shown.is_over else shown.look()
+            if root is not shown and not root.is_over:
+                root.look()
+            again, self._again = self._again or shown.restarted or shown.is_over, False
             if again:
-                delta = {"full": self.tracker.full()}
+                delta = {"full": self._full()}
             if delta:
                 self._number += 1
                 self._widget.send({"n": self._number, "now": time.time() * 1000, **delta})
         self._await_close()
-        if self.tracker.is_over:
-            self._handle.update(display.bundle(self.tracker.full()), raw=True)
-        return not self.tracker.is_over
+        return not self._is_done()
+
+    def _is_done(self) -> bool:
+        if not self.root.is_over:
+            return False
+        linger = self._asked_at + _LINGER_SECONDS - time.monotonic()
+        if linger > 0 and not self.stopped:
+            self._publisher.touch_later(self, linger)
+            return False
+        self._handle.update(display.bundle(self.root.still()), raw=True)
+        return True
 
     def _await_close(self) -> None:
         """Hear of the hub's closing through the futures of instances that are open."""
-        tracker = self.tracker
-        ids = [tracker.id] if isinstance(tracker, InstanceTracker) else tracker.open_ids
-        for id in ids if not tracker.is_over else ():
-            if id not in self._awaited:
-                self._awaited.add(id)
-                try:
-                    tracker.client.when_ended(id).add_done_callback(self._on_end)
-                except DfnbError:
-                    self._publisher.touch(self)  # gone since: the next look says so
+        for tracker in self._trail:
+            for id in tracker.open_ids:
+                if id not in self._awaited:
+                    self._awaited.add(id)
+                    try:
+                        tracker.client.when_ended(id).add_done_callback(self._on_end)
+                    except DfnbError:
+                        self._publisher.touch(self)  # gone since: the next look says so
 
     def _on_end(self, future: Future[Any]) -> None:
         self.stopped = self.stopped or isinstance(future.exception(), HubClosedError)
         self._publisher.touch(self)
+
+
+def _name(tracker: Tracker) -> str:
+    return tracker.id if isinstance(tracker, InstanceTracker) else "table"
 
 
 class Publisher:
@@ -109,11 +181,12 @@ class Publisher:
         self._views: dict[Any, list[View]] = {}
         self._ends: dict[Any, Callable[[], None]] = {}
         self._dirty: dict[View, None] = {}
+        self._later: dict[View, float] = {}
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def follow(self, view: View) -> None:
-        client = view.tracker.client
+        client = view.root.client
         with self._news:
             self._views.setdefault(client, []).append(view)
             if client not in self._ends:
@@ -128,6 +201,21 @@ class Publisher:
         with self._news:
             self._dirty.update(dict.fromkeys([view] if view is not None else itertools.chain(*self._views.values())))
             self._news.notify()
+
+    def touch_later(self, view: View, seconds: float) -> None:
+        """Have a view looked at when that time has passed."""
+        with self._news:
+            self._later[view] = time.monotonic() + seconds
+            self._news.notify()
+
+    def _take_later(self) -> float | None:
+        """Move what is due to what is looked at; how long until the next."""
+        now = time.monotonic()
+        due = [view for view, at in self._later.items() if at <= now]
+        for view in due:
+            del self._later[view]
+        self._dirty.update(dict.fromkeys(due))
+        return min(self._later.values()) - now if self._later else None
 
     def stop_views(self) -> None:
         """The hub is about to be closed: what is shown stays, and says so."""
@@ -159,7 +247,10 @@ class Publisher:
     def _run(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._closed or bool(self._dirty))
+                while not self._closed and not self._dirty:
+                    pause = self._take_later()
+                    if not self._dirty:
+                        self._news.wait(pause)
                 if not self._dirty:
                     return
                 views, self._dirty = list(self._dirty), {}
@@ -180,7 +271,7 @@ class Publisher:
             self._drop(view)
 
     def _drop(self, view: View) -> None:
-        client = view.tracker.client
+        client = view.root.client
         with self._news:
             views = self._views.get(client, [])
             if view in views:
@@ -193,6 +284,14 @@ class Publisher:
 
 
 _publisher: list[Publisher] = []
+_answers: list[Answers] = []
+
+
+def answers() -> Answers:
+    """The one thread that answers the questions of all views, made when first needed."""
+    if not _answers:
+        _answers.append(Answers())
+    return _answers[0]
 
 
 def publisher() -> Publisher:
@@ -218,6 +317,8 @@ def close() -> None:
     """Stop the publisher thread."""
     while _publisher:
         _publisher.pop().close()
+    while _answers:
+        _answers.pop().close()
 
 
 def is_live() -> bool:
@@ -226,15 +327,16 @@ def is_live() -> bool:
     return getattr(shell, "kernel", None) is not None and os.environ.get("DFNB_LIVE", "") != "0"
 
 
-def show(tracker: Tracker) -> None:
-    """Display what a tracker follows: live while it can change, else as it is."""
+def show(tracker: Tracker, *, inspect: bool = False) -> None:
+    """Display what a tracker follows: live while it can change or if it is to be looked into, else as it is."""
     tracker.look()
-    if tracker.is_over or not is_live():
-        publish_display_data(dict(display.bundle(tracker.full())))
+    if (tracker.is_over and not inspect) or not is_live():
+        publish_display_data(dict(display.bundle(tracker.still())))
         return
     view = View(tracker, publisher())
     view.show()
-    publisher().follow(view)
+    if not tracker.is_over:
+        publisher().follow(view)
 
 
 __all__ = ["close", "is_live", "publisher", "show", "stop_views", "touch_all"]

@@ -5,7 +5,7 @@ Times are milliseconds since 1970, so that a browser can count them on by itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,28 +15,13 @@ from dfnb.client.status import DurableOrchestrationStatus, missing_definition
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import DfnbError, HubClosedError, InstanceNotFoundError
 from dfnb.hub.http_state import CallSummary
+from dfnb.notebook import actions, source
+from dfnb.notebook.events import LONGEST_NOTE, event_line, subjects
+from dfnb.notebook.inspector import BAD_STREAMS, Inspector, traces_of
+from dfnb.notebook.texts import LONGEST_TEXT, cut, shown_json, shown_value
+from dfnb.notebook.timeline import Timeline
 from dfnb.records.failure import FailureDetails
-from dfnb.records.history import (
-    CustomStatusSet,
-    EntityLockRequested,
-    EntityOperationCalled,
-    EntityOperationFailed,
-    EntityOperationSignaled,
-    ExecutionCompleted,
-    ExecutionResumed,
-    ExecutionRewound,
-    ExecutionSuspended,
-    ExecutionTerminated,
-    HttpCallCompleted,
-    HttpCallFailed,
-    HttpCallScheduled,
-    SubOrchestrationInstanceCreated,
-    SubOrchestrationInstanceFailed,
-    TaskCompleted,
-    TaskFailed,
-    TaskScheduled,
-    TimerCreated,
-)
+from dfnb.records.history import ExecutionCompleted, HttpCallScheduled
 from dfnb.records.instance import InstanceRecord, Wait
 
 Picture = dict[str, Any]
@@ -45,26 +30,36 @@ STOPPED = "the engine was stopped; what had not ended goes on when the hub is op
 EVENTS_KEPT = 50
 LINES_KEPT = 8
 CALLS_SHOWN = 10
-ROWS_SHOWN = 100
-_LONGEST_TEXT = 2_000
-_LONGEST_NOTE = 160
-_BAD_STREAMS = frozenset({"stderr", "WARNING", "ERROR", "CRITICAL"})
+ROWS_PUSHED = 300
+TABS = ["timeline", "history", "http", "payloads", "logs", "code"]
 
 
 class InstanceTracker:
     """Follows one instance."""
 
+    kind = "instance"
+
     def __init__(self, client: DurableOrchestrationClient, instance_id: str, name: str = "") -> None:
         self.client = client
         self.id = instance_id
         self._key = -1
-        self._position = -1
-        self._names: dict[tuple[int, int], str] = {}
-        self._calls_http = False
-        self._picture: Picture = {"kind": "instance", "id": instance_id, "name": name, "status": "", "waits": [], "logs": []}
-        self._events: list[Picture] = []
+        self._picture: Picture = {
+            "kind": "instance", "id": instance_id, "name": name, "status": "", "waits": [], "calls": [], "actions": [],
+            "tabs": TABS, "where": client.where,
+        }  # fmt: skip
+        self._forget()
         self.restarted = False
         """Whether the last look found another instance under the id: the picture is all new then."""
+
+    def _forget(self) -> None:
+        self._position = self._exchange_position = -1
+        self._names: dict[tuple[int, int], str] = {}
+        self._events: list[Picture] = []
+        self._events_seen = self._exchanges_seen = 0
+        self._calls_http = False
+        self._logs: list[Picture] = []
+        self.timeline = Timeline()
+        self._inspector = Inspector(self.client, self._record, self.timeline)
 
     @property
     def ids(self) -> frozenset[str] | None:
@@ -72,60 +67,122 @@ class InstanceTracker:
         return frozenset([self.id])
 
     @property
+    def open_ids(self) -> list[str]:
+        """Which instances have not ended."""
+        return [] if self.is_over else [self.id]
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will change."""
         return bool(self._picture.get("over"))
 
     def full(self) -> Picture:
-        return {**self._picture, "events": list(self._events)}
+        """All a live view is told at once; older rows of the timeline are asked for."""
+        rows = {str(row["i"]): dict(row) for row in self.timeline.rows[-ROWS_PUSHED:]}
+        return {**self._picture, "rows": rows}
+
+    def still(self) -> Picture:
+        """What the static twin shows: the same with the latest events and printed lines."""
+        return {**self.full(), "events": list(self._events), "logs": list(self._logs)}
 
     def look(self) -> Picture:
-        """What changed since the last look: ``set`` has new values, ``events`` those that came. Empty if nothing did."""
-        fresh, events = self._read()
+        """What changed since the last look: ``set`` has new values, ``rows`` those of the timeline. Empty if nothing did."""
+        fresh = self._read()
         changed = {name: value for name, value in fresh.items() if self._picture.get(name) != value}
         self._picture |= changed
-        self._events = [*self._events, *events][-EVENTS_KEPT:]
+        rows = self.timeline.take_changed()
+        latest = len(self.timeline.rows) - ROWS_PUSHED
+        rows = {i: row for i, row in rows.items() if row["i"] >= latest}
         delta: Picture = {"set": changed} if changed else {}
-        return {**delta, "events": events} if events else delta
+        return {**delta, "rows": rows} if rows else delta
+
+    def answer(self, question: Picture) -> Picture:
+        """What a live view asks for; DfnbError or ValueError says why it cannot have it."""
+        if question.get("ask") == "do":
+            return actions.perform(self.client, self.id, question)
+        return self._inspector.answer(question)
 
     def say(self, note: str) -> None:
         """Note why there will be no more news."""
-        self._picture |= {"note": note, "over": True}
+        self._picture |= {"note": note, "over": True, "actions": []}
 
-    def _read(self) -> tuple[Picture, list[Picture]]:
+    def _record(self) -> InstanceRecord:
+        return self.client.record(self.id)
+
+    def _read(self) -> Picture:
         try:
-            record = self.client.record(self.id)
+            record = self._record()
             self._follow(record)
-            picture, events = picture_of(self.client, record), self._new_events(record)
-            if self._calls_http:
-                picture["calls"] = self._calls(record)
-            return picture, events
+            self._take_events(record)
+            return self._pictured(record)
         except InstanceNotFoundError:
-            return {"note": "purged: its history was deleted", "waits": [], "over": True}, []
+            return {"note": "purged: its history was deleted", "waits": [], "actions": [], "over": True}
         except DfnbError as error:
-            return {"note": _why_no_news(error), "over": True}, []
+            return {"note": why_no_news(error), "actions": [], "over": True}
 
     def _follow(self, record: InstanceRecord) -> None:
         self.restarted = self._key not in (-1, record.key)
         if self._key != record.key:
-            self._key, self._position = record.key, -1
-            self._names.clear()
-            self._events.clear()
+            self._key = record.key
+            self._forget()
 
-    def _new_events(self, record: InstanceRecord) -> list[Picture]:
+    def _take_events(self, record: InstanceRecord) -> None:
         news = self.client.history_after(record, self._position)
         if news:
             self._position = news[-1][0]
-        for _, generation, row in news:
-            self._calls_http = self._calls_http or isinstance(row.event, HttpCallScheduled)
-            if isinstance(row.event, _NAMES_ITS_TASK):
-                self._names[generation, row.event.task] = subject_of(row.event)
-        return [
+            self._names |= subjects(news)
+            self._calls_http = self._calls_http or any(isinstance(row.event, HttpCallScheduled) for _, _, row in news)
+        lines = [
             {"n": position, **event_line(row.at, row.event, self._names.get((generation, getattr(row.event, "task", 0)), ""))}
-            for position, generation, row in news[-EVENTS_KEPT:]
+            for position, generation, row in news
             if row.event.event_type != "OrchestratorStarted"
         ]
+        self._events_seen += len(lines)
+        self._events = [*self._events, *lines[-EVENTS_KEPT:]][-EVENTS_KEPT:]
+        self.timeline.feed(news)
+        self.timeline.wait_for(record)
+        if self._calls_http:
+            self._take_exchanges(record)
 
+    def _take_exchanges(self, record: InstanceRecord) -> None:
+        lines = self.client.exchange_lines(record, self._exchange_position)
+        if lines:
+            self._exchange_position = lines[-1].pos
+            self._exchanges_seen += len(lines)
+            self.timeline.exchanged(lines)
+
+    def _pictured(self, record: InstanceRecord) -> Picture:
+        """What the view shows, but for its timeline. Over only once its end can be read."""
+        lines = list(enumerate(self.client.logs(record.id)))
+        self._logs = [
+            {"n": n, "at": line.at / 1000, "bad": line.stream in BAD_STREAMS, "text": cut(line.text, LONGEST_NOTE)}
+            for n, line in lines[-LINES_KEPT:]
+        ]
+        picture = row_of(self.client, record)
+        for wait in picture["waits"]:
+            self._say_what_was_asked(wait)
+        picture |= {
+            "calls": self._calls(record) if self._calls_http else [],
+            "code": record.code or "",
+            "codeNote": source.version_note(record, self.client.definition(record.name)) if not record.held else "",
+            "parent": record.parent_id or "",
+            "actions": actions.allowed(record.status),
+            "counts": {
+                "tasks": len(self.timeline.rows), "events": self._events_seen, "exchanges": self._exchanges_seen,
+                "logs": len(lines),
+            },
+        }  # fmt: skip
+        if record.is_terminal:
+            ended = self.client.end_of(record)
+            picture |= {"over": ended is not None, **(end_of(ended.end) if ended is not None else {})}
+        return picture
+
+    def _say_what_was_asked(self, wait: Picture) -> None:
+        """How long the server wanted to be left alone, beside when the next request leaves."""
+        if "next" in wait:
+            asked = next((row["ra"] for row in reversed(self.timeline.rows) if row.get("x") == wait["next"] and "ra" in row), None)
+            if asked is not None:
+                wait["asked"] = asked
 
     def _calls(self, record: InstanceRecord) -> list[Picture]:
         """The latest HTTP calls that have sent a request, oldest first."""
@@ -133,72 +190,7 @@ class InstanceTracker:
         return [call_line(call, self._names.get((call.generation, call.task), ""), record.is_terminal) for call in reversed(latest)]
 
 
-class TableTracker:
-    """Follows several instances: those given, or the newest that fit a question."""
-
-    restarted = False
-
-    def __init__(self, client: DurableOrchestrationClient, ids: Sequence[str] | None = None, **question: Any) -> None:
-        self.client = client
-        self._ids = list(ids[:ROWS_SHOWN]) if ids is not None else None
-        self._more = max(0, len(ids) - ROWS_SHOWN) if ids is not None else 0
-        self._question = question
-        self._rows: dict[str, Picture] = {}
-        self._note = ""
-
-    @property
-    def ids(self) -> frozenset[str] | None:
-        return None if self._ids is None else frozenset(self._ids)
-
-    @property
-    def open_ids(self) -> list[str]:
-        return [id for id, row in self._rows.items() if not row["over"]]
-
-    @property
-    def is_over(self) -> bool:
-        return bool(self._note) or (self._ids is not None and not self.open_ids)
-
-    def full(self) -> Picture:
-        return {"kind": "table", "order": list(self._rows), "rows": dict(self._rows), "more": self._more, "note": self._note}
-
-    def look(self) -> Picture:
-        """What changed: ``rows`` by id, ``set`` with the order of all rows when that changed."""
-        before = self._rows
-        try:
-            self._rows = {row["id"]: row for row in self._read()}
-        except DfnbError as error:
-            self.say(_why_no_news(error))
-            return {"set": {"note": self._note}}
-        rows = {id: row for id, row in self._rows.items() if before.get(id) != row}
-        delta: Picture = {"rows": rows} if rows else {}
-        if list(before) != list(self._rows):
-            delta["set"] = {"order": list(self._rows), "more": self._more}
-        return delta
-
-    def say(self, note: str) -> None:
-        self._note = note
-
-    def _read(self) -> list[Picture]:
-        if self._ids is None:
-            page = self.client.instances(**self._question)
-            self._more = 1 if page.continuation_token is not None else 0
-            return [row_of(self.client, self.client.record(str(status.instance_id))) for status in page]
-        return [self._row(id) for id in self._ids]
-
-    def _row(self, id: str) -> Picture:
-        known = self._rows.get(id)
-        if known is not None and known["over"]:
-            return known
-        try:
-            return row_of(self.client, self.client.record(id))
-        except InstanceNotFoundError:
-            return {"id": id, "name": "", "status": "", "waits": [], "note": "purged", "over": True}
-
-
-Tracker = InstanceTracker | TableTracker
-
-
-def _why_no_news(error: DfnbError) -> str:
+def why_no_news(error: DfnbError) -> str:
     return STOPPED if isinstance(error, HubClosedError) else str(error)
 
 
@@ -218,20 +210,6 @@ def row_of(client: DurableOrchestrationClient, record: InstanceRecord) -> Pictur
         "held": record.held or "",
         "over": record.is_terminal,
     }
-
-
-def picture_of(client: DurableOrchestrationClient, record: InstanceRecord) -> Picture:
-    """What the view of one instance shows, but for its events. Over only once its end can be read."""
-    lines = list(enumerate(client.logs(record.id)))
-    picture = row_of(client, record)
-    picture["logs"] = [
-        {"n": number, "at": line.at / 1000, "bad": line.stream in _BAD_STREAMS, "text": _cut(line.text, _LONGEST_NOTE)}
-        for number, line in lines[-LINES_KEPT:]
-    ]
-    if record.is_terminal:
-        ended = client.end_of(record)
-        picture |= {"over": ended is not None, **(end_of(ended.end) if ended is not None else {})}
-    return picture
 
 
 def picture_of_status(status: DurableOrchestrationStatus) -> Picture:
@@ -260,17 +238,11 @@ def end_of(end: ExecutionCompleted) -> Picture:
     if end.failure is not None:
         return {"output": "", **failure_of(end.failure)}
     text = end.result if end.status == "Terminated" else shown_json(end.result)
-    return {"output": _cut(text or "", _LONGEST_TEXT), "failure": "", "trace": ""}
+    return {"output": cut(text or "", LONGEST_TEXT), "failure": "", "trace": ""}
 
 
 def failure_of(failure: FailureDetails) -> Picture:
-    traces: list[str] = []
-    inner: FailureDetails | None = failure
-    while inner is not None:
-        if inner.stack_trace:
-            traces.insert(0, f"{inner.stack_trace}\n{inner.summary}")
-        inner = inner.inner_failure
-    return {"failure": _cut(failure.summary, _LONGEST_TEXT), "trace": _cut("\n\n".join(traces), 4 * _LONGEST_TEXT)}
+    return {"failure": cut(failure.summary, LONGEST_TEXT), "trace": cut(traces_of(failure), 4 * LONGEST_TEXT)}
 
 
 def waits_of(record: InstanceRecord, is_defined: Callable[[str, str], bool]) -> list[Picture]:
@@ -301,73 +273,7 @@ def call_line(call: CallSummary, name: str, over: bool) -> Picture:
     line: Picture = {"name": name, "status": status_words(call.status), "state": state_of(call.status), "polls": call.polls}
     note = "; ".join(filter(None, [call.note, call.error]))
     if note:
-        line["note"] = _cut(note, _LONGEST_NOTE)
+        line["note"] = cut(note, LONGEST_NOTE)
     if call.due_at is not None and not over:
         line["next"] = call.due_at / 1000
     return line
-
-
-_NAMES_ITS_TASK = (
-    TaskScheduled, SubOrchestrationInstanceCreated, EntityOperationCalled, EntityLockRequested, HttpCallScheduled,
-)  # fmt: skip
-
-
-def subject_of(event: Any) -> str:
-    """Whom an event is about, as far as the event itself tells."""
-    if isinstance(event, EntityOperationCalled | EntityOperationSignaled):
-        return f"{event.entity} {event.name}"
-    if isinstance(event, EntityLockRequested):
-        return ", ".join(event.entities)
-    return getattr(event, "name", None) or ""
-
-
-def event_line(at: int, event: Any, task_name: str) -> Picture:
-    """One event as a line: its kind, whom it is about, and a word more where there is one."""
-    line: Picture = {"at": at / 1000, "kind": event.event_type, "name": task_name or subject_of(event)}
-    note = _note_of(event)
-    if note:
-        line["note"] = _cut(note, _LONGEST_NOTE)
-    if isinstance(event, TimerCreated):
-        line["until"] = event.fire_at / 1000
-    if isinstance(event, EntityOperationSignaled) and event.due_at is not None:
-        line["until"] = event.due_at / 1000
-    if isinstance(event, TaskCompleted) and event.took is not None:
-        line["took"] = event.took / 1000
-    return line
-
-
-def _note_of(event: Any) -> str:
-    if isinstance(event, TaskFailed | SubOrchestrationInstanceFailed | EntityOperationFailed | HttpCallFailed):
-        return event.failure.summary
-    if isinstance(event, HttpCallCompleted):
-        return "; ".join(filter(None, [status_words(event.status), event.note]))
-    if isinstance(event, ExecutionCompleted):
-        return f"{event.status}: {event.failure.summary}" if event.failure is not None else event.status
-    if isinstance(event, ExecutionTerminated | ExecutionSuspended | ExecutionResumed | ExecutionRewound):
-        return event.reason or ""
-    return shown_json(event.status) if isinstance(event, CustomStatusSet) else ""
-
-
-def shown_json(text: str | None) -> str:
-    """JSON text for people: a text without its quotes, nothing for null."""
-    if text is None or text == "null":
-        return ""
-    try:
-        return shown_value(msgspec.json.decode(text))
-    except msgspec.DecodeError:
-        return _cut(text, _LONGEST_TEXT)
-
-
-def shown_value(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return _cut(value, _LONGEST_TEXT)
-    try:
-        return _cut(msgspec.json.encode(value).decode(), _LONGEST_TEXT)
-    except (TypeError, ValueError):  # an object of the user's own, decoded by its type
-        return _cut(repr(value), _LONGEST_TEXT)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"

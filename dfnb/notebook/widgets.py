@@ -5,6 +5,7 @@ Imported at the first live view only: ipywidgets and anywidget cost some 50 ms.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ import traitlets
 
 from dfnb.notebook.display import static_text
 from dfnb.notebook.snapshot import Picture
+
+
+_sending = threading.Lock()
 
 
 def _current(_: object, widget: StatusWidget) -> Picture:
@@ -26,10 +30,15 @@ class StatusWidget(anywidget.AnyWidget):
     _css = static_text("view.css")
     snapshot = traitlets.Any().tag(sync=True, to_json=_current)
 
-    def __init__(self, current: Callable[[], Picture], on_seen: Callable[[int], None]) -> None:
+    def __init__(self, current: Callable[[], Picture], on_message: Callable[[Picture], None]) -> None:
         self.current = current
         super().__init__()
-        self.on_msg(lambda widget, content, buffers: on_seen(int(content.get("seen", -1))))
+        self.on_msg(lambda widget, content, buffers: on_message(content) if isinstance(content, dict) else None)
+
+    def send(self, content: Picture, buffers: Any = None) -> None:
+        """From any thread; ipywidgets itself has no lock."""
+        with _sending:
+            super().send(content, buffers)
 
     def mime(self) -> dict[str, Any]:
         """The part of a display bundle that a front end with widgets shows."""

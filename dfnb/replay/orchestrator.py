@@ -155,6 +155,12 @@ class OrchestrationReplay(Asks):
         self._undone |= undone
         return carried + left
 
+    @property
+    def line(self) -> int | None:
+        """Which line of the function, counted from its first, is at work or waits; None when none is."""
+        frame = getattr(self._generator, "gi_frame", None)
+        return None if frame is None else int(frame.f_lineno - frame.f_code.co_firstlineno + 1)
+
     def close(self) -> None:
         """Let the code go, as for an instance that was terminated or is no longer kept in memory."""
         self._finished = True

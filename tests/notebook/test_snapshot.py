@@ -15,7 +15,8 @@ from dfnb.durable_http.retry_after import Pace
 from dfnb.engine.http import HttpSettings
 from dfnb.hub.http_state import CallSummary
 from dfnb.notebook import display
-from dfnb.notebook.snapshot import InstanceTracker, TableTracker, call_line
+from dfnb.notebook.snapshot import InstanceTracker, call_line
+from dfnb.notebook.tables import TableTracker
 
 
 @pytest.fixture
@@ -44,7 +45,9 @@ def test_the_first_look_has_all_and_later_ones_what_changed(app):
     assert first["set"]["status"] == "Running"
     assert first["set"]["custom"] == "asking"
     assert first["set"]["waits"][0]["text"] == "event answer"
-    assert [event["kind"] for event in first["events"]] == ["ExecutionStarted", "CustomStatusSet"]
+    assert [event["kind"] for event in tracker.still()["events"]] == ["ExecutionStarted", "CustomStatusSet"]
+    assert first["set"]["actions"] == ["suspend", "raise", "terminate"]
+    assert first["rows"] == {"0": {**first["rows"]["0"], "k": "event", "n": "answer", "e": None, "st": "Waiting"}}
     assert tracker.look() == {}
 
     run.raise_event("answer", "yes")
@@ -53,9 +56,13 @@ def test_the_first_look_has_all_and_later_ones_what_changed(app):
     assert "name" not in last["set"]
     assert last["set"]["status"] == "Completed"
     assert last["set"]["output"] == "yes"
-    assert [line["text"] for line in last["set"]["logs"]] == ["echo yes"]
-    assert [event["kind"] for event in last["events"]][1:3] == ["TaskScheduled", "TaskCompleted"]
-    assert {event["name"] for event in last["events"][1:3]} == {"echo"}
+    assert last["set"]["actions"] == ["restart", "purge"]
+    assert [(row["k"], row["n"], row["st"]) for row in last["rows"].values()] == [
+        ("event", "answer", "Completed"), ("activity", "echo", "Completed"),
+    ]  # fmt: skip
+    still = tracker.still()
+    assert [line["text"] for line in still["logs"]] == ["echo yes"]
+    assert [(event["kind"], event["name"]) for event in still["events"]][3:5] == [("TaskScheduled", "echo"), ("TaskCompleted", "echo")]
     assert tracker.is_over
 
 
@@ -67,7 +74,7 @@ def test_snapshot_and_deltas_make_the_same_picture(app):
     run.raise_event("answer", "yes")
     run.wait(5)
     delta = tracker.look()
-    merged = {**seen, **delta["set"], "events": [*seen["events"], *delta["events"]]}
+    merged = {**seen, **delta["set"], "rows": {**seen["rows"], **delta["rows"]}}
     assert merged == tracker.full()
 
 
@@ -80,7 +87,7 @@ def test_an_instance_started_again_under_its_id_begins_a_new_picture(app):
     app.client.start("ask", instance_id="q1")
     tracker.look()
     assert tracker.restarted
-    assert [event["kind"] for event in tracker.full()["events"]] == ["ExecutionStarted", "CustomStatusSet"]
+    assert [event["kind"] for event in tracker.still()["events"]] == ["ExecutionStarted", "CustomStatusSet"]
 
 
 def test_a_purged_instance_is_over(app):
@@ -132,7 +139,7 @@ def test_entity_calls_signals_and_locks_are_events_like_others(app):
     run.wait(5)
     tracker = InstanceTracker(app.client, run.id)
     tracker.look()
-    events = [(event["kind"], event["name"]) for event in tracker.full()["events"] if event["kind"].startswith("Entity")]
+    events = [(event["kind"], event["name"]) for event in tracker.still()["events"] if event["kind"].startswith("Entity")]
     assert events == [
         ("EntityOperationSignaled", "@counter@log note"),
         ("EntityLockRequested", "@counter@1, @counter@2"),
@@ -143,7 +150,7 @@ def test_entity_calls_signals_and_locks_are_events_like_others(app):
         ("EntityOperationCalled", "@counter@1 fail"),
         ("EntityOperationFailed", "@counter@1 fail"),
     ]
-    (failed,) = [event for event in tracker.full()["events"] if event["kind"] == "EntityOperationFailed"]
+    (failed,) = [event for event in tracker.still()["events"] if event["kind"] == "EntityOperationFailed"]
     assert failed["note"] == "ValueError: bad"
 
 
@@ -222,10 +229,10 @@ def follow(app, name, holds):
     try:
         tracker = InstanceTracker(app.client, app.client.start(name).id)
         tracker.look()
-        while not holds(tracker.full()):
-            assert news.wait(10), tracker.full()
+        while not holds(tracker.still()):
+            assert news.wait(10), tracker.still()
             news.clear()
             tracker.look()
-        return tracker, tracker.full()
+        return tracker, tracker.still()
     finally:
         end()

@@ -1,0 +1,239 @@
+"""What a live view is told of one instance when it asks: windows of its history, exchanges, logs, payloads, its code.
+
+Everything is read when asked for and kept for the next question, so that a tab that is never opened costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from dfnb.client.http_log import HttpExchange, state_of, status_words
+from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.hub.http_state import ExchangeLine
+from dfnb.notebook import source
+from dfnb.notebook.events import event_line, subjects
+from dfnb.notebook.timeline import Timeline
+from dfnb.records.failure import FailureDetails
+from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HttpCallScheduled, OrchestratorStarted, Recorded
+from dfnb.records.instance import InstanceRecord
+from dfnb.records.log import LogLine
+
+Picture = dict[str, Any]
+
+_LARGEST_WINDOW = 500
+_LARGEST_PAGE = 65_536
+_PAYLOADS_SHOWN = 2_000
+BAD_STREAMS = frozenset({"stderr", "WARNING", "ERROR", "CRITICAL"})
+
+
+class Inspector:
+    """Answers the questions of one view about one instance."""
+
+    def __init__(self, client: DurableOrchestrationClient, record: Callable[[], InstanceRecord], timeline: Timeline) -> None:
+        self._client = client
+        self._record = record
+        self._timeline = timeline
+        self._events: list[tuple[int, int, Recorded]] = []
+        self._named: dict[tuple[int, int], str] = {}
+        self._lines: list[ExchangeLine] = []
+
+    def answer(self, question: Picture) -> Picture:
+        """The answer to one question; DfnbError or ValueError says why there is none."""
+        handler = _QUESTIONS.get(str(question.get("ask")))
+        if handler is None:
+            raise ValueError(f"there is nothing to say about {question.get('ask')!r}")
+        return handler(self, question)
+
+    # windows
+
+    def _timeline_rows(self, question: Picture) -> Picture:
+        begin, end = _window(question)
+        return {"rows": [dict(row) for row in self._timeline.rows[begin:end]]}
+
+    def _history(self, question: Picture) -> Picture:
+        events = self._read_events()
+        begin, end = _window(question)
+        rows = [self._event_row(begin + i, *event) for i, event in enumerate(events[begin:end])]
+        return {"rows": rows, "total": len(events)}
+
+    def _read_events(self) -> list[tuple[int, int, Recorded]]:
+        after = self._events[-1][0] if self._events else -1
+        news = self._client.history_after(self._record(), after)
+        self._named |= subjects(news)
+        self._events += [event for event in news if not isinstance(event[2].event, OrchestratorStarted)]
+        return self._events
+
+    def _event_row(self, index: int, position: int, generation: int, row: Recorded) -> Picture:
+        name = self._named.get((generation, getattr(row.event, "task", 0)), "")
+        texts = _texts_of(row)
+        has = {"has": [what for what, text in texts.items() if text is not None]} if any(texts.values()) else {}
+        return {"i": index, "n": position, **event_line(row.at, row.event, name), **has}
+
+    def _logs(self, question: Picture) -> Picture:
+        lines = self._client.logs(self._record().id)
+        begin, end = _window(question)
+        return {"rows": [_log_row(begin + i, line) for i, line in enumerate(lines[begin:end])], "total": len(lines)}
+
+    # HTTP
+
+    def _http(self, question: Picture) -> Picture:
+        lines = self._read_lines()
+        begin, end = _window(question)
+        return {"rows": [self._exchange_row(begin + i, line) for i, line in enumerate(lines[begin:end])], "total": len(lines)}
+
+    def _read_lines(self) -> list[ExchangeLine]:
+        after = self._lines[-1].pos if self._lines else -1
+        self._lines += self._client.exchange_lines(self._record(), after)
+        return self._lines
+
+    def _exchange_row(self, index: int, line: ExchangeLine) -> Picture:
+        row: Picture = {
+            "i": index, "at": line.sent_at / 1000, "task": line.task, "attempt": line.attempt, "purpose": line.purpose,
+            "method": line.method, "url": line.url, "status": line.status, "text": status_words(line.status),
+            "state": state_of(line.status), "took": line.took / 1000, "bytes": line.response_bytes,
+        }  # fmt: skip
+        facts = {
+            "asked": None if line.asked is None else line.asked / 1000,
+            "waited": self._waited(index, line),
+            "note": line.note,
+            "error": line.error,
+        }
+        return row | {name: value for name, value in facts.items() if value is not None}
+
+    def _waited(self, index: int, line: ExchangeLine) -> float | None:
+        """How long the call really waited before its next request."""
+        if line.due_at is None:
+            return None
+        same = (later for later in self._lines[index + 1 :] if (later.generation, later.task) == (line.generation, line.task))
+        following = next(same, None)
+        return None if following is None else max(0, following.sent_at - line.sent_at - line.took) / 1000
+
+    def _exchange(self, question: Picture) -> Picture:
+        found = self._whole_exchange(_index(question.get("i"), len(self._read_lines())))
+        sent = _message(found.record.request_headers, found.request_body, found.request_text)
+        sent["line"] = f"{found.method} {found.url}"
+        if found.status is None:
+            return {"request": sent, "response": None}
+        came = _message(found.record.response_headers, found.response_body, found.response_text)
+        return {"request": sent, "response": {"line": status_words(found.status), **came}}
+
+    def _whole_exchange(self, index: int) -> HttpExchange:
+        found = self._client.exchange_at(self._record(), self._lines[index].pos)
+        if found is None:
+            raise ValueError("this exchange was deleted in the meantime")
+        return found
+
+    # payloads
+
+    def _payloads(self, question: Picture) -> Picture:
+        record = self._record()
+        named = [("custom status", "custom", record.custom_status)]
+        named += [(label, of, text) for label, of, text in self._own_texts() if text is not None]
+        rows = [{"label": label, "of": of, "bytes": len(text)} for label, of, text in named if text is not None]
+        events = self._read_events()
+        for index, (_, generation, row) in enumerate(events[-_PAYLOADS_SHOWN:], max(0, len(events) - _PAYLOADS_SHOWN)):
+            if isinstance(row.event, ExecutionStarted | ExecutionCompleted):
+                continue
+            name = self._named.get((generation, getattr(row.event, "task", 0)), "") or getattr(row.event, "name", "")
+            for what, text in _texts_of(row).items():
+                if text is not None:
+                    rows.append({"label": f"{what} of {name}", "of": {"i": index, "what": what}, "bytes": len(text)})
+        return {"rows": rows}
+
+    def _own_texts(self) -> list[tuple[str, str, str | None]]:
+        """Input, output and failure of the instance itself, of its latest generation."""
+        events = [row.event for _, _, row in self._read_events()]
+        started = next((event for event in reversed(events) if isinstance(event, ExecutionStarted)), None)
+        ended = next((event for event in reversed(events) if isinstance(event, ExecutionCompleted)), None)
+        failure = ended.failure if ended is not None and self._record().is_terminal else None
+        return [
+            ("input", "input", started.input if started is not None else None),
+            ("output", "output", ended.result if ended is not None and self._record().is_terminal else None),
+            ("failure", "failure", failure.summary if failure is not None else None),
+            ("traceback", "trace", traces_of(failure) or None if failure is not None else None),
+        ]
+
+    def _payload(self, question: Picture) -> Picture:
+        text = self._text(question.get("of"))
+        begin = max(0, int(question.get("from") or 0))
+        count = min(_LARGEST_PAGE, max(1, int(question.get("count") or _LARGEST_PAGE)))
+        return {"text": text[begin : begin + count], "total": len(text)}
+
+    def _text(self, of: Any) -> str:
+        if isinstance(of, dict) and "x" in of:
+            one = self._whole_exchange(_index(of["x"], len(self._read_lines())))
+            return one.request_text if of.get("side") == "request" else one.response_text
+        if isinstance(of, dict):
+            events = self._read_events()
+            return _texts_of(events[_index(of.get("i"), len(events))][2]).get(str(of.get("what"))) or ""
+        if of == "custom":
+            return self._record().custom_status or ""
+        return next((text for _, name, text in self._own_texts() if name == of), None) or ""
+
+    def _code(self, question: Picture) -> Picture:
+        return source.code_of(self._client, self._record())
+
+
+_QUESTIONS: dict[str, Callable[[Inspector, Picture], Picture]] = {
+    "timeline": Inspector._timeline_rows,
+    "history": Inspector._history,
+    "logs": Inspector._logs,
+    "http": Inspector._http,
+    "exchange": Inspector._exchange,
+    "payloads": Inspector._payloads,
+    "payload": Inspector._payload,
+    "code": Inspector._code,
+}
+
+
+def _window(question: Picture) -> tuple[int, int]:
+    begin = max(0, int(question.get("from") or 0))
+    return begin, begin + min(_LARGEST_WINDOW, max(1, int(question.get("count") or _LARGEST_WINDOW)))
+
+
+def _index(given: Any, length: int) -> int:
+    index = int(given if given is not None else -1)
+    if not 0 <= index < length:
+        raise ValueError("there is no such line any more")
+    return index
+
+
+def _log_row(index: int, line: LogLine) -> Picture:
+    return {
+        "i": index, "at": line.at / 1000, "stream": line.stream, "bad": line.stream in BAD_STREAMS, "text": line.text,
+        "task": line.task,
+    }  # fmt: skip
+
+
+def _message(headers: Any, body: bytes, text: str) -> Picture:
+    binary = b"\0" in body[:_LARGEST_PAGE]
+    shown = "" if binary else text[:_LARGEST_PAGE]
+    more = {"more": True} if not binary and len(text) > _LARGEST_PAGE else {}
+    return {"headers": [list(pair) for pair in headers], "text": shown, "bytes": len(body), "binary": binary, **more}
+
+
+def _texts_of(row: Recorded) -> dict[str, str | None]:
+    """The texts an event carries: an input, a result. A failure's result is its traceback."""
+    event: Any = row.event
+    if isinstance(event, HttpCallScheduled):
+        return {"input": event.request}
+    failure = getattr(event, "failure", None)
+    result = getattr(event, "result", None)
+    if failure is not None:
+        result = traces_of(failure) or failure.summary
+    elif hasattr(event, "content"):
+        result = json.dumps({"status": event.status, "headers": event.headers, "content": event.content}, ensure_ascii=False)
+    return {"input": getattr(event, "input", None), "result": result}
+
+
+def traces_of(failure: FailureDetails) -> str:
+    """The tracebacks of a failure and its causes, the first cause first."""
+    traces: list[str] = []
+    inner: FailureDetails | None = failure
+    while inner is not None:
+        if inner.stack_trace:
+            traces.insert(0, f"{inner.stack_trace}\n{inner.summary}")
+        inner = inner.inner_failure
+    return "\n\n".join(traces)
