@@ -62,7 +62,8 @@ def test_the_first_look_has_all_and_later_ones_what_changed(app):
     ]  # fmt: skip
     still = tracker.still()
     assert [line["text"] for line in still["logs"]] == ["echo yes"]
-    assert [(event["kind"], event["name"]) for event in still["events"]][3:5] == [("TaskScheduled", "echo"), ("TaskCompleted", "echo")]
+    kinds = [(event["kind"], event["name"]) for event in still["events"]]
+    assert kinds[3:5] == [("TaskScheduled", "echo"), ("TaskCompleted", "echo")]
     assert tracker.is_over
 
 

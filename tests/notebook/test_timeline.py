@@ -101,7 +101,8 @@ def line(purpose: str, sent: float, due: float | None = None, asked: float | Non
     def micro(value: float | None) -> int | None:
         return None if value is None else int(value * SECOND)
 
-    return ExchangeLine(1, 0, 1, 1, purpose, int(sent * SECOND), 10, "GET", "https://h", 202, 3, micro(asked), micro(due), None, None)
+    sent_at, answer = int(sent * SECOND), (202, 3)
+    return ExchangeLine(1, 0, 1, 1, purpose, sent_at, 10, "GET", "https://h", *answer, micro(asked), micro(due), None, None)
 
 
 def test_polls_are_marks_and_the_latest_answer_says_when_the_next_is_due():
