@@ -47,9 +47,11 @@ from dfnb.errors import (
     NonDeterminismError,
     NotRegisteredError,
     PayloadError,
+    PortInUseError,
     PrivateAddressError,
     QueryError,
     SecretNotAvailableError,
+    ServeError,
     TaskCancelledError,
     TaskError,
     TaskFailedError,
@@ -65,6 +67,8 @@ from dfnb.records.web import AuthLevel, HttpRequest, HttpResponse
 from dfnb.replay.context import DurableOrchestrationContext
 from dfnb.replay.entity import DurableEntityContext
 from dfnb.replay.tasks import Task, TaskState, TimerTask
+from dfnb.server.serving import Server
+from dfnb.server.settings import ServerSettings
 
 __all__ = [
     "ActivityCancelled",
@@ -120,6 +124,7 @@ __all__ = [
     "Pace",
     "PayloadError",
     "Poll",
+    "PortInUseError",
     "PrivateAddressError",
     "PurgeHistoryResult",
     "QueryError",
@@ -128,6 +133,9 @@ __all__ = [
     "RetryPolicy",
     "Secret",
     "SecretNotAvailableError",
+    "ServeError",
+    "Server",
+    "ServerSettings",
     "Task",
     "TaskCancelledError",
     "TaskError",

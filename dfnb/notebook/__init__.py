@@ -18,7 +18,7 @@ __all__ = ["InstancesTable", "instances_table", "load", "unload"]
 
 Shell = Any
 
-_MAGICS = {"cell": ("orchestrator", "activity", "entity"), "line": ("dfnb",)}
+_MAGICS = {"cell": ("orchestrator", "activity", "entity", "http_trigger"), "line": ("dfnb",)}
 _undo: dict[int, list[Callable[[], None]]] = {}
 
 
@@ -42,7 +42,7 @@ def _open_hub(shell: Shell) -> apps.DurableApp:
     try:
         return apps.current()
     except HubClosedError:
-        return apps.open(hub_path(shell.user_ns))
+        return apps.open(hub_path(shell.user_ns), restore_server=True)
 
 
 def unload(shell: Shell) -> None:

@@ -29,8 +29,10 @@ def split(text: str) -> list[str]:
         raise UsageError(f"a quote is not closed in: {text}") from None
 
 
-def words_and_options(text: str, takes_value: Sequence[str] = (), flags: Sequence[str] = ()) -> tuple[list[str], Options]:
-    """The plain words of a line, and its options by name; a flag's value is empty."""
+def words_and_options(
+    text: str, takes_value: Sequence[str] = (), flags: Sequence[str] = (), many: Sequence[str] = ()
+) -> tuple[list[str], Options]:
+    """The plain words of a line, and its options by name. A flag's value is empty; what may be given often has commas between."""
     words: list[str] = []
     options: Options = {}
     rest = split(text)
@@ -43,10 +45,10 @@ def words_and_options(text: str, takes_value: Sequence[str] = (), flags: Sequenc
         _check_known(name, takes_value, flags)
         if name in flags:
             options[name] = ""
-        elif has_value:
-            options[name] = value
-        else:
-            options[name] = rest.pop(0) if rest else _complain(f"--{name} needs a value behind it")
+            continue
+        if not has_value:
+            value = rest.pop(0) if rest else _complain(f"--{name} needs a value behind it")
+        options[name] = f"{options[name]},{value}" if name in many and name in options else value
     return words, options
 
 

@@ -15,7 +15,7 @@ from dfnb.client.http_log import HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import nearest
-from dfnb.notebook import arguments, live
+from dfnb.notebook import arguments, live, serving
 from dfnb.notebook.formatters import HistoryTable, InstancesTable
 from dfnb.notebook.snapshot import InstanceTracker
 from dfnb.notebook.where import shown
@@ -78,7 +78,9 @@ def run(user_ns: Names, line: str) -> Any:
 def opened(app: DurableApp) -> str:
     """The one line that says what is open."""
     resumed = app.resumed
-    return f"dfnb: hub {shown(app.path)}, engine {_engine(app)}, {resumed} {_instances(resumed)} resumed"
+    served = f", {serving.where(app.server)}" if app.server is not None else ""
+    problem = f"\n  {app.server_problem}" if app.server_problem else ""
+    return f"dfnb: hub {shown(app.path)}, engine {_engine(app)}, {resumed} {_instances(resumed)} resumed{served}{problem}"
 
 
 def _engine(app: DurableApp) -> str:
@@ -102,6 +104,8 @@ def _show_status() -> None:
     print(f"  activities: {state.activities_running} running, {state.activities_queued} queued")
     for name, calls in sorted(state.activities_waiting.items()):
         print(f"  {calls} {'call waits' if calls == 1 else 'calls wait'} for the cell that defines {name}")
+    if app.server is not None:
+        print(f"  {serving.where(app.server)}")
     if state.problem:
         print(f"  problem: {state.problem}")
 
@@ -124,7 +128,10 @@ def _open(user_ns: Names, rest: str) -> None:
     if len(words) != 1:
         raise UsageError("open takes one path, such as `%dfnb open trip.duckdb`")
     live.stop_views()
-    app = apps.open(arguments.path(words[0], user_ns), durability=options.get("durability", "durable"), strict="strict" in options)
+    app = apps.open(
+        arguments.path(words[0], user_ns), durability=options.get("durability", "durable"), strict="strict" in options,
+        restore_server=True,
+    )
     print(opened(app))
 
 
@@ -136,6 +143,14 @@ def _stop(user_ns: Names, rest: str) -> None:
     apps.close()
     goes_on = f"; {left} {_instances(left)} will go on when it is opened again" if left else ""
     print(f"dfnb: hub {shown(app.path)} is closed{goes_on}")
+
+
+@_command(
+    serving.USAGE, "let other programs start, ask, feed and stop instances over HTTP, until --stop; the hub remembers it",
+    options=serving.OPTIONS, flags=serving.FLAGS,
+)
+def _serve(user_ns: Names, rest: str) -> None:
+    print(serving.serve(apps.current(), rest))
 
 
 @_command("compact", "rewrite the hub file without the space that purged instances left")
