@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
-import json
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -258,7 +259,7 @@ def test_a_try_that_fails_is_repeated_later_with_a_new_signature_and_the_same_id
     assert len({request.header("webhook-id") for request in requests}) == 1
     assert len({request.body for request in requests}) == 1
     assert all(request.header("webhook-signature") == signature(request, lab.app.callback_secret) for request in requests)
-    pauses = [(later.at - earlier.at) / 1e6 for earlier, later in zip(requests, requests[1:], strict=False)]
+    pauses = [(later.at - earlier.at) / 1e6 for earlier, later in itertools.pairwise(requests)]
     assert [round(pause) for pause in pauses] == [10, 20, 40]
 
 
@@ -266,7 +267,7 @@ def test_after_three_days_of_failures_the_carrier_fails_and_says_why(lab: Lab) -
     lab.api.always("/done", ServerError(500))
     _, carrier = lab.told(lab.start("echo", 1))
     requests = lab.api.requests
-    pauses = [later.at - earlier.at for earlier, later in zip(requests, requests[1:], strict=False)]
+    pauses = [later.at - earlier.at for earlier, later in itertools.pairwise(requests)]
     assert round(max(pauses) / 1e6) == LONGEST_PAUSE.total_seconds()
     assert PATIENCE - LONGEST_PAUSE < timedelta(microseconds=requests[-1].at - requests[0].at) <= PATIENCE
     assert carrier.failure_details is not None
@@ -299,7 +300,8 @@ def test_accepted_is_a_receipt_and_not_something_to_poll(lab: Lab) -> None:
 def test_a_private_address_is_not_called_where_that_is_forbidden(lab: Lab) -> None:
     lab.app.http = HttpSettings(public_only=True)
     instance = lab.start("echo", 1, url="http://127.0.0.1:9/done")
-    lab.until(lab.carrier(instance).id, lambda record: "127.0.0.1" in (record.custom_status or "") and "try 2" in str(record.custom_status))
+    record = lab.until(lab.carrier(instance).id, lambda record: "try 2" in (record.custom_status or ""))
+    assert "127.0.0.1" in str(record.custom_status).partition("because")[2]
     assert lab.api.count() == 0
 
 
@@ -342,7 +344,9 @@ def test_an_id_that_is_taken_is_refused_and_nothing_is_started(lab: Lab) -> None
 
 
 def test_of_many_starts_with_one_id_at_the_same_time_one_succeeds_and_is_told_of(lab: Lab) -> None:
-    gate, outcomes = threading.Barrier(8), []
+    gate = threading.Barrier(8)
+    outcomes: list[int] = []
+    refused: list[str] = []
 
     def begin(number: int) -> None:
         gate.wait()
@@ -350,14 +354,14 @@ def test_of_many_starts_with_one_id_at_the_same_time_one_succeeds_and_is_told_of
             lab.app.client.start("waits", number, instance_id="a", callback_url=URL if number % 2 else None)
             outcomes.append(number)
         except InstanceExistsError as error:
-            assert error.instance_id == "a"
+            refused.append(error.instance_id)
 
     threads = [threading.Thread(target=begin, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(outcomes) == 1
+    assert (len(outcomes), refused) == (1, ["a"] * 7)
     assert lab.app.client.status("a").input_ == outcomes[0]
 
 
@@ -380,24 +384,12 @@ def test_built_ins_are_known_and_never_listed(lab: Lab) -> None:
     assert "dfnb.callback" not in str(caught.value).replace("dfnb.callbak'", "")
     record = lab.app.client.instances(name="dfnb.callback")[0]
     source = lab.app.client.source_of(lab.app.client.record(str(record.instance_id)))
-    assert source is not None and "def call_back(" in source
+    assert "def call_back(" in str(source)
 
 
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("", "begins with http"), ("ftp://a.example/", "must begin with http"), ("http://", "must begin with http"),
-        ("https:///path", "must begin with http"), ("https://a.example:99999/", "must begin with http"),
-        ("https://[::1/", "must begin with http"), ("https://me:word@a.example/", "user name or a password"),
-        ("https://a.example/\r\nX: y", "control character"), ("https://a.example/a b", "blank"),
-        ("https://a.example/" + "x" * 2_048, "2048 are the most"), ("file:///etc/passwd", "must begin with http"), (7, "text"),
-    ],
-    ids=["empty", "ftp", "no-host", "no-host-but-path", "port", "bracket", "login", "line-break", "blank", "long", "file", "number"],
-)  # fmt: skip
-def test_a_url_that_nothing_can_be_told_to_is_refused(lab: Lab, url: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        lab.start("echo", 1, url=url)
-    assert "word" not in str(caught.value).replace("password", "")
+def test_a_url_that_nothing_can_be_told_to_is_refused_and_nothing_is_started(lab: Lab) -> None:
+    with pytest.raises(ValueError, match="must begin with http"):
+        lab.start("echo", 1, url="ftp://a.example/")
     assert len(lab.app.client.instances()) == 0
 
 
@@ -408,12 +400,7 @@ def test_a_later_start_has_no_callback(lab: Lab) -> None:
         lab.start("echo", 1, start_at=when + FIRST_PAUSE)
 
 
-async def _start_new(app: dfnb.DurableApp) -> str:
-    return await app.async_client.start_new("echo", client_input=json.loads("[1]"), callback_url=URL)
-
-
 def test_azures_client_starts_with_a_callback_too(lab: Lab) -> None:
-    import asyncio
-
-    event, _ = lab.told(lab.app.client.instance(asyncio.run(_start_new(lab.app))))
+    started = lab.app.async_client.start_new("echo", client_input=[1], callback_url=URL)
+    event, _ = lab.told(lab.app.client.instance(asyncio.run(started)))
     assert event["data"]["output"] == [1]

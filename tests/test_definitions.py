@@ -16,6 +16,7 @@ from dfnb.definitions import (
     Entity,
     Orchestrator,
     Registry,
+    WithBuiltIns,
     activity,
     declare,
     define,
@@ -543,3 +544,26 @@ def test_a_class_without_source_is_fingerprinted_by_its_methods() -> None:
 
     assert of("return n + 1") == of("return n + 1")
     assert of("return n + 1") != of("return n + 2")
+
+
+# ---- what the house brings
+
+
+def test_built_ins_are_made_when_first_looked_for_found_by_name_and_never_listed(registry: Registry) -> None:
+    calls: list[int] = []
+
+    def make() -> list[Definition]:
+        calls.append(1)
+        return [define("activity", double, name="dfnb.double")]
+
+    def double(x: int) -> int:
+        return 2 * x
+
+    known = WithBuiltIns(registry, make)
+    activity(name="own", registry=known)(double)
+    assert registry.get("activity", "own") is not None
+    assert known.get("activity", "missing") is None
+    assert calls == []
+    assert known.require("activity", "dfnb.double").function is double
+    assert known.get("orchestrator", "dfnb.double") is None
+    assert (calls, known.names("activity"), registry.get("activity", "dfnb.double")) == ([1], ["own"], None)
