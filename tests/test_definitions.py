@@ -21,6 +21,7 @@ from dfnb.definitions import (
     declare,
     define,
     entity,
+    http_trigger,
     name_of,
     orchestrator,
 )
@@ -567,3 +568,86 @@ def test_built_ins_are_made_when_first_looked_for_found_by_name_and_never_listed
     assert known.require("activity", "dfnb.double").function is double
     assert known.get("orchestrator", "dfnb.double") is None
     assert (calls, known.names("activity"), registry.get("activity", "dfnb.double")) == ([1], ["own"], None)
+
+
+# ---- HTTP triggers
+
+
+def test_a_trigger_has_its_route_methods_and_level(registry: Registry) -> None:
+    @http_trigger("/orders/{id:int}", methods=["post", "GET", "POST"], auth_level="Admin", name="order", registry=registry)
+    async def handle(req: Any, client: Any) -> None: ...
+
+    found = registry.require("http_trigger", "order")
+    assert (found.route, found.methods, found.auth_level.value) == ("orders/{id:int}", ("POST", "GET"), "admin")
+    assert (found.is_async, found.takes_client, found.function) == (True, True, handle)
+
+
+def test_a_bare_trigger_is_named_and_routed_as_its_function(registry: Registry) -> None:
+    def order(req: Any) -> None: ...
+
+    _, outcome = declare("http_trigger", order, registry=registry)
+    found = registry.require("http_trigger", "order")
+    assert (found.route, found.methods, found.auth_level.value, outcome) == ("order", ("GET", "POST"), "function", "new")
+    assert not found.takes_client
+    assert http_trigger(order) is order
+    assert DEFAULT.remove("http_trigger", "order")
+
+
+@pytest.mark.parametrize(
+    ("source", "takes"),
+    [
+        ("def f(req): pass", False),
+        ("def f(req, client): pass", True),
+        ("def f(req, client=None): pass", True),
+        ("def f(req, n=3): pass", False),
+        ("def f(*everything): pass", False),
+        ("def f(req, /, starter, *, n=1): pass", True),
+    ],
+)
+def test_a_trigger_gets_the_client_when_it_wants_one(source: str, takes: bool) -> None:
+    assert define("http_trigger", made(source)).takes_client is takes
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "sentence"),
+    [
+        ("def f(): pass", {}, "must take the request, and a client if it wants one; it takes no parameter"),
+        ("def f(req, id, client): pass", {}, "it takes req, id, client: .*req.route_params"),
+        ("def f(req, *, client): pass", {}, "must take the request"),
+        ("def f(req):\n    yield 1", {}, "must not contain `yield`"),
+        ("async def f(req):\n    yield 1", {}, "must not contain `yield`"),
+        ("class f:\n    def __init__(self, req): pass", {}, "must be a function, not a class"),
+        ("def f(req): pass", {"methods": ["GET", "FLY"]}, "the methods of http_trigger 'f' are some of GET, .*, not 'FLY'"),
+        ("def f(req): pass", {"methods": ""}, "not nothing"),
+        ("def f(req): pass", {"auth_level": "root"}, "known are anonymous, function, admin"),
+        ("def f(req): pass", {"route": "a/{id}/{ID}"}, "http_trigger 'f': the route .* has two parameters named 'ID'"),
+        ("def f(req): pass", {"route": 5}, "is a text such as 'orders/{id}', not 5"),
+        ("def f(req): pass", {"timeout": 5}, "timeout and executor are for activities"),
+    ],
+)
+def test_what_cannot_be_a_trigger_is_told_in_a_sentence(source: str, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DefinitionError, match=sentence):
+        define("http_trigger", made(source), **options)
+
+
+def test_two_triggers_cannot_answer_the_same_requests(registry: Registry) -> None:
+    def one(req: Any) -> None: ...
+    def other(req: Any) -> None: ...
+
+    declare("http_trigger", one, route="orders/{id}", registry=registry)
+    with pytest.raises(DefinitionError, match=r"GET /Orders/\{number\} is answered by http_trigger 'one' already; .* name='one'"):
+        declare("http_trigger", other, route="Orders/{number}", methods="GET,PUT", registry=registry)
+    assert registry.get("http_trigger", "other") is None
+    declare("http_trigger", other, route="Orders/{number}", methods="PUT", registry=registry)
+    declare("http_trigger", other, name="one", route="Orders/{number}", registry=registry)
+    assert registry.names("http_trigger") == ["one", "other"]
+
+
+def test_a_trigger_has_changed_when_it_is_reached_in_another_way(registry: Registry) -> None:
+    def order(req: Any) -> None: ...
+
+    outcomes = [
+        declare("http_trigger", order, registry=registry, **options)[1]
+        for options in ({}, {}, {"methods": "GET"}, {"methods": "GET", "route": "x"}, {"methods": "GET", "route": "/x"})
+    ]
+    assert outcomes == ["new", "unchanged", "changed", "changed", "unchanged"]

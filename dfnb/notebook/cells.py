@@ -63,7 +63,10 @@ def run(shell: Shell, cell: Cell) -> None:
         raise _with_own_traceback(shell, error, cell.file) from error.__cause__
 
 
-_WANTED = {"entity": ("function or class", "`def name(context):` or `class Name:`")}
+_WANTED = {
+    "entity": ("function or class", "`def name(context):` or `class Name:`"),
+    "http_trigger": ("function", "`def name(req, client):`"),
+}
 
 
 def choose(kind: str, cell: Cell, named: str | None, function: str | None) -> str:

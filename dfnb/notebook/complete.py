@@ -16,14 +16,18 @@ from dfnb.errors import DfnbError
 from dfnb.notebook.commands import COMMANDS
 from dfnb.records.entity_id import EntityId
 from dfnb.records.instance import OrchestrationRuntimeStatus
-from dfnb.signatures import operations_of
+from dfnb.records.web import AuthLevel
+from dfnb.signatures import METHODS, operations_of
 
 Shell = Any
 
 _IDS_OFFERED = 50
 _LINE = re.compile(r"(?:^|=)\s*%dfnb\s(?P<line>.*)$")
-_CELL = re.compile(r"^\s*%%(?P<kind>orchestrator|activity|entity)\s(?P<line>.*)$")
-_CELL_OPTIONS = {"orchestrator": ["--name"], "activity": ["--name", "--timeout", "--executor"], "entity": ["--name"]}
+_CELL = re.compile(r"^\s*%%(?P<kind>orchestrator|activity|entity|http_trigger)\s(?P<line>.*)$")
+_CELL_OPTIONS = {
+    "orchestrator": ["--name"], "activity": ["--name", "--timeout", "--executor"], "entity": ["--name"],
+    "http_trigger": ["--methods", "--auth", "--name"],
+}  # fmt: skip
 _TAKES_ENTITY = frozenset({"signal", "entity"})
 _TAKES_INSTANCE = frozenset({
     "wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "history", "http",
@@ -77,6 +81,10 @@ def _cell_arguments(kind: str, words: list[str], user_ns: Mapping[str, Any]) -> 
         return _as("variable", executors)
     if len(words) > 1 and words[-2] == "--name":
         return _as("function", DEFAULT.names(kind))
+    if len(words) > 1 and words[-2] == "--auth":
+        return _as("level", [level.value for level in AuthLevel])
+    if len(words) > 1 and words[-2] == "--methods":
+        return _as("method", METHODS)
     return _as("param", _CELL_OPTIONS[kind])
 
 

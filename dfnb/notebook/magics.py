@@ -11,10 +11,12 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 
 from dfnb import app as apps
 from dfnb.client.sync import DurableOrchestrationClient
-from dfnb.definitions import Kind
+from dfnb.definitions import Definition, Kind
 from dfnb.errors import HubClosedError, InstanceNotFoundError, nearest
 from dfnb.notebook import cells, commands
 from dfnb.records.instance import InstanceRecord
+from dfnb.server.serving import Server
+from dfnb.server.settings import ServerSettings
 
 _ASK_FOR_HELP = frozenset({"--help", "-h", "?"})
 _OPEN_STATUSES = ("Running", "Suspended")
@@ -30,7 +32,7 @@ def _cell_magic_help(function: Any) -> Any:
 
 @magics_class
 class DfnbMagics(Magics):
-    """``%%orchestrator``, ``%%activity``, ``%%entity`` and ``%dfnb``."""
+    """``%%orchestrator``, ``%%activity``, ``%%entity``, ``%%http_trigger`` and ``%dfnb``."""
 
     shell: Any
 
@@ -87,6 +89,27 @@ class DfnbMagics(Magics):
             return
         self._define("entity", line, cell, parse_argstring(self.entity, line))
 
+    @_cell_magic_help
+    @magic_arguments()
+    @argument("route", nargs="?", help="a path such as /orders/{id:int}/{item?}, behind /api (default: the function's name)")
+    @argument("--methods", metavar="GET,POST", default="GET,POST", help="what it answers to, with commas (default: GET,POST)")
+    @argument("--auth", metavar="LEVEL", default="function", help="who may call: anonymous, function (default) or admin")
+    @argument("--name", help="the trigger's name (default: the function's)")
+    @no_var_expand
+    @cell_magic
+    def http_trigger(self, line: str, cell: str) -> None:
+        """Define an HTTP trigger: the last function of the cell, plain or ``async def``, of a request and, if wanted, a client.
+
+        The same as the decorator ``@dfnb.http_trigger``. It returns an HttpResponse, a text, bytes, None or any JSON value. While a
+        server runs (``%dfnb serve``) it answers from the moment the cell was run.
+        """
+        if line.strip() in _ASK_FOR_HELP:
+            print(self.http_trigger.__doc__)
+            return
+        given = parse_argstring(self.http_trigger, line)
+        route, methods = (None if word is None else word.strip("\"'") for word in (given.route, given.methods))
+        self._define("http_trigger", line, cell, given, route=route, methods=methods, auth_level=given.auth)
+
     def _executor(self, name: str | None) -> Any:
         if name is None:
             return None
@@ -99,12 +122,13 @@ class DfnbMagics(Magics):
 
     def _define(self, kind: Kind, line: str, body: str, given: Any, **options: Any) -> None:
         cell = cells.read(self.shell, kind, line, body)
-        function = cells.choose(kind, cell, given.name, given.function)
+        function = cells.choose(kind, cell, given.name, getattr(given, "function", None))
         name = given.name or function
         in_flight = _InFlight(name) if kind == "orchestrator" else None
         definition, outcome = cells.define(self.shell, kind, cell, function, name=given.name, **options)
         moved = in_flight.outcome(definition.fingerprint) if in_flight is not None else ""
-        print(f"{kind} {definition.name} ({definition.fingerprint}): {outcome}{moved}")
+        where = f", {_where_it_answers(definition)}" if kind == "http_trigger" else ""
+        print(f"{kind} {definition.name} ({definition.fingerprint}): {outcome}{moved}{where}")
         if kind == "orchestrator":
             for finding in cells.findings(cell, function):
                 print(f"  warning: {finding}")
@@ -120,6 +144,22 @@ class DfnbMagics(Magics):
         ``scan-secrets`` proves that no secret's value is in it.
         """
         return commands.run(self.shell.user_ns, line)
+
+
+def _where_it_answers(trigger: Definition) -> str:
+    """Methods and URL; without a server the path, and how to start one."""
+    server = _server()
+    prefix = server.settings.route_prefix if server is not None else ServerSettings.route_prefix
+    path = "".join(f"/{part}" for part in (prefix, trigger.route) if part)
+    reached = f"{','.join(trigger.methods)} {server.public_url if server is not None else ''}{path}"
+    return reached if server is not None else f"{reached} (`%dfnb serve` makes it reachable)"
+
+
+def _server() -> Server | None:
+    try:
+        return apps.current().server
+    except HubClosedError:
+        return None
 
 
 class _InFlight:

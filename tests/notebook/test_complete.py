@@ -32,6 +32,9 @@ def test_options_of_the_cell_magics_are_offered(run, shell):
     assert offered(shell, "%%activity --t") == ["--timeout"]
     assert offered(shell, "%%activity --executor po") == ["pool"]
     assert offered(shell, "%%orchestrator --") == ["--name"]
+    assert offered(shell, "%%http_trigger /orders/{id} --m") == ["--methods"]
+    assert offered(shell, "%%http_trigger /orders/{id} --methods P") == ["PATCH", "POST", "PUT"]
+    assert offered(shell, "%%http_trigger --auth f") == ["function"]
     shell.user_ns["pool"].shutdown()
 
 

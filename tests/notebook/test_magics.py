@@ -80,3 +80,52 @@ def test_a_changed_cell_tells_which_instances_moved_and_which_are_held(run):
     assert instance.result(5) == 5
 
 
+
+
+ORDER = "%%http_trigger {line}\nasync def order(req, client):\n    return {answer!r}"
+
+
+def test_an_http_trigger_tells_where_it_will_answer_and_what_makes_it_reachable(run):
+    said = run(ORDER.format(line="/orders/{id:int} --methods post --auth anonymous", answer="a")).text
+    definition = DEFAULT.require("http_trigger", "order")
+    assert said == (
+        f"http_trigger order ({definition.fingerprint}): new, POST /api/orders/{{id:int}} (`%dfnb serve` makes it reachable)\n"
+    )
+    assert (definition.auth_level, definition.is_async, definition.takes_client) == (dfnb.AuthLevel.ANONYMOUS, True, True)
+    assert ": unchanged, POST" in run(ORDER.format(line="/orders/{id:int} --methods POST --auth anonymous", answer="a")).text
+    assert ": changed, GET,POST /api/orders" in run(ORDER.format(line="/orders/{id:int} --auth anonymous", answer="a")).text
+    assert ": changed, GET,POST /api/order (" in run(ORDER.format(line="", answer="a")).text
+
+
+def test_an_http_trigger_tells_its_url_while_a_server_runs(run):
+    server = dfnb.current().serve(port=0)
+    said = run(ORDER.format(line="/orders/{id} --auth anonymous", answer="a")).text
+    assert said.endswith(f", GET,POST {server.url}/api/orders/{{id}}\n")
+
+
+def test_an_http_trigger_of_another_name_is_the_last_function_of_the_cell(run):
+    run("%%http_trigger --name first\ndef helper():\n    return 'x'\n\ndef answer(req):\n    return helper()")
+    assert DEFAULT.require("http_trigger", "first").route == "first"
+    assert DEFAULT.names("http_trigger") == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("/a --methods GET,FLY", "the methods of http_trigger 'order' are some of GET, POST"),
+        ("/a --auth nobody", "'nobody' is not an auth level; known are anonymous, function, admin"),
+        ("/a/{id:itn}", "has the constraint 'itn', which is not known; did you mean"),
+        ("/taken", "GET, POST /taken is answered by http_trigger 'other' already"),
+    ],
+)
+def test_what_is_wrong_with_an_http_trigger_is_one_sentence(run, line, sentence):
+    run("%%http_trigger /taken\ndef other(req):\n    return 1")
+    said = run(ORDER.format(line=line, answer="a"))
+    assert sentence in said.text
+    assert "Traceback" not in said.text
+    assert DEFAULT.get("http_trigger", "order") is None
+
+
+def test_help_of_an_http_trigger_shows_how_it_is_typed(run):
+    for cell in ("%%http_trigger --help\nx", "%%http_trigger?"):
+        assert "%%http_trigger [--methods GET,POST] [--auth LEVEL] [--name NAME]" in run(cell).text
