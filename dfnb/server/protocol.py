@@ -61,7 +61,7 @@ class Door:
 
 
 def _send_at_once(transport: asyncio.Transport) -> None:
-    """Else the second piece of an answer waits some 40 ms until the first is acknowledged. asyncio sees to it for its own sockets."""
+    """Else the second piece of an answer waits 40 ms for the first to be acknowledged. asyncio sees to it for its own sockets."""
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
