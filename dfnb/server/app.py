@@ -37,6 +37,7 @@ from dfnb.server.query import Query
 from dfnb.server.routes import Match, match
 from dfnb.server.settings import ServerSettings
 from dfnb.server.status import Statuses
+from dfnb.server.triggers import Triggers
 
 logger = logging.getLogger("dfnb.server")
 
@@ -71,13 +72,14 @@ class ManagementApp:
         self._house = House(
             client, registry, settings, self.guard, self.links, scoped_links, self.changes, Followers(settings.max_followers)
         )
+        self.triggers = Triggers(registry, client, settings, self.guard, self._origin_of)
         statuses = Statuses(client)
         self._handlers = (InstanceHandlers(statuses), EntityHandlers(), ExtraHandlers())
         self._version = package_version()
         self._app: ASGIApp = self._serve
         if settings.cors_origins:
             self._app = CORSMiddleware(
-                self._serve, allow_origins=settings.cors_origins, allow_methods=("GET", "POST", "DELETE"),
+                self._serve, allow_origins=settings.cors_origins, allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
                 allow_headers=("*",), expose_headers=_EXPOSED,
             )  # fmt: skip
 
@@ -95,8 +97,9 @@ class ManagementApp:
         return scoped_code(self.keys.links, instance_id, scope)
 
     async def drain(self) -> None:
-        """Have all requests that stay answered now."""
+        """Have all requests that stay answered now, and coroutines of triggers end."""
         self.changes.close()
+        await asyncio.to_thread(self.triggers.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -131,7 +134,8 @@ class ManagementApp:
             found = match(request.method, path[len(BASE_PATH) :])
             if found is not None:
                 return await self._operate(request, path, found)
-        return (self._without_key(request, path) if request.method == "GET" else None) or answers.empty(404)
+        shown = self._without_key(request, path) if request.method == "GET" else None
+        return shown or await self.triggers.handle(request) or answers.empty(404)
 
     def _without_key(self, request: Request, path: str) -> Response | None:
         """The status page and the description of the API, which tell nothing of the hub; None for everything else."""
