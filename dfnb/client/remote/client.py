@@ -161,9 +161,10 @@ class RemoteOrchestrationClient(RemoteEntityClient, DurableOrchestrationClient):
             if not self._api.has_extras:
                 return status_of(shown)
             record = await self._api.record(instance_id)
+            failure = (await self._api.end(record)).failure if record.status == "Failed" else None
         except InstanceNotFoundError:
             return DurableOrchestrationStatus()
-        return status_of(shown, record, "" if is_over(shown) else self.waiting_for(record))
+        return status_of(shown, record, failure, "" if is_over(shown) else self.waiting_for(record))
 
     def instances(
         self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
@@ -262,11 +263,15 @@ class RemoteOrchestrationClient(RemoteEntityClient, DurableOrchestrationClient):
 
     def when_ended(self, instance_id: str) -> Future[Ended]:
         """A future of the instance's end. The server may be away for two minutes without failing it."""
-        if self._run(self._api.status(instance_id, {"showInput": "false"})) is None:
-            raise InstanceNotFoundError(instance_id)
         future: Future[Ended] = Future()
-        self._run(self._watching.await_end(instance_id, future))
+        self._run(self._await_end(instance_id, future))
         return future
+
+    async def _await_end(self, instance_id: str, future: Future[Ended]) -> None:
+        if is_over(await self._api.known(instance_id, {"showInput": "false"})):
+            future.set_result(await self._api.ended(instance_id))
+        else:
+            await self._watching.await_end(instance_id, future)
 
     def watch(self, callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
         """Call back with the ids of instances that changed, from another thread. Returns what ends it.

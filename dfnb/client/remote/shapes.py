@@ -61,9 +61,12 @@ def is_over(shown: Json) -> bool:
     return shown.get("runtimeStatus") in TERMINAL
 
 
-def status_of(shown: Json, record: InstanceRecord | None = None, waiting_for: str = "") -> DurableOrchestrationStatus:
-    """The status object for the JSON, and for what a record says besides."""
-    failed = shown.get("runtimeStatus") == "Failed"
+def status_of(
+    shown: Json, record: InstanceRecord | None = None, failure: FailureDetails | None = None, waiting_for: str = ""
+) -> DurableOrchestrationStatus:
+    """The status object for the JSON, and for what is known besides."""
+    if failure is None and shown.get("runtimeStatus") == "Failed":
+        failure = failure_of(shown)
     return DurableOrchestrationStatus(
         name=shown.get("name"),
         instance_id=shown.get("instanceId"),
@@ -74,7 +77,7 @@ def status_of(shown: Json, record: InstanceRecord | None = None, waiting_for: st
         runtime_status=_runtime_status(shown),
         custom_status=shown.get("customStatus"),
         history=shown.get("historyEvents"),
-        failure_details=failure_of(shown) if failed else None,
+        failure_details=failure,
         parent_instance_id=record.parent_id if record is not None else None,
         waiting_for=waiting_for,
     )

@@ -12,11 +12,15 @@ from dfnb.client.remote.address import Address
 from dfnb.errors import RemoteError, RemoteRefusedError, RemoteUnavailableError
 
 if TYPE_CHECKING:
+    import asyncio
+
     import httpx
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _VERSION = "x-dfnb-version"
 _LONGEST_WORDS = 500
+_AT_ONCE = 16
+"""How many requests are under way at once: httpx gets slow with more, and so would the server."""
 JSON_TYPE = "application/json"
 
 
@@ -34,6 +38,7 @@ class Wire:
         self._transport = transport
         self._timeout = timeout
         self._client: httpx.AsyncClient | None = None
+        self._places: asyncio.Semaphore | None = None
 
     async def send(
         self, method: str, path: str, params: Mapping[str, str] | None = None, *, body: str | None = None,
@@ -52,11 +57,22 @@ class Wire:
             timeout=httpx.Timeout(self._timeout + longer, connect=min(self._timeout, 10.0), pool=None),
         )
         try:
-            response = await self._sent(request)
+            if longer:  # it will be kept waiting, which is not to keep others waiting
+                response = await self._sent(request)
+            else:
+                async with self._place():
+                    response = await self._sent(request)
         except httpx.HTTPError as error:
             raise self._unavailable(error) from None
         self._check(response)
         return response
+
+    def _place(self) -> asyncio.Semaphore:
+        if self._places is None:
+            import asyncio
+
+            self._places = asyncio.Semaphore(_AT_ONCE)
+        return self._places
 
     async def _sent(self, request: httpx.Request) -> httpx.Response:
         import httpx

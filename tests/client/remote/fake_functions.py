@@ -1,4 +1,4 @@
-"""A Durable Functions app as its HTTP API looks from outside: exact JSON, no extras, 500 for what does not fit an instance's state."""
+"""A Durable Functions app as its HTTP API looks from outside: exact JSON, no extras, 500 for what does not fit a state."""
 
 from __future__ import annotations
 

@@ -157,9 +157,8 @@ def test_a_failure_is_told_by_the_output(
 def test_a_failure_has_the_details_of_the_history(client: RemoteOrchestrationClient, there: FakeFunctions) -> None:
     started = client.start("trip")
     details = {"ErrorType": "m.MilkError", "ErrorMessage": "none", "StackTrace": "line 7", "InnerFailure": None}
-    there.note(started.id, {
-        "EventType": "ExecutionCompleted", "OrchestrationStatus": "Failed", "FailureDetails": details, "Timestamp": "2026-03-01T10:00:01Z",
-    })  # fmt: skip
+    end = {"EventType": "ExecutionCompleted", "OrchestrationStatus": "Failed", "FailureDetails": details}
+    there.note(started.id, {**end, "Timestamp": "2026-03-01T10:00:01Z"})
     there.end(started.id, "Failed", "Orchestrator function 'trip' failed: something")
     with pytest.raises(dfnb.InstanceFailedError, match="MilkError: none"):
         started.result(20)
@@ -236,7 +235,7 @@ def test_an_event_arrives_as_json(client: RemoteOrchestrationClient, there: Fake
 def test_what_has_ended_takes_no_more_messages(client: RemoteOrchestrationClient, there: FakeFunctions) -> None:
     started = client.start("trip")
     there.end(started.id)
-    with pytest.raises(dfnb.InstanceFinishedError, match="cannot raise an event to instance .* already Completed"):
+    with pytest.raises(dfnb.InstanceFinishedError, match=r"cannot raise an event to instance .* already Completed"):
         started.raise_event("go")
     with pytest.raises(dfnb.InstanceFinishedError, match="cannot rewind"):
         started.rewind()
@@ -364,19 +363,19 @@ def test_a_wrong_key_and_a_missing_one_are_said_at_once(there: FakeFunctions) ->
 
 def test_a_server_that_is_not_there_is_said_at_once(there: FakeFunctions) -> None:
     there.is_away = True
-    with pytest.raises(RemoteUnavailableError, match="http://fake cannot be reached now .*serve"):
+    with pytest.raises(RemoteUnavailableError, match=r"http://fake cannot be reached now .*serve"):
         connect("http://fake", KEY, transport=there.transport)
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(404), httpx.Response(200, html="<p>hello</p>"), httpx.Response(200, json={})])
 def test_another_kind_of_server_is_said_at_once(answer: httpx.Response) -> None:
-    with pytest.raises(RemoteError, match="Durable Functions|not JSON"):
+    with pytest.raises(RemoteError, match=r"Durable Functions|not JSON"):
         connect("http://fake", transport=httpx.MockTransport(lambda request: answer))
 
 
 def test_a_server_that_sends_its_callers_on_does_not_get_the_key_told(there: FakeFunctions) -> None:
     on = httpx.Response(307, headers={"Location": "https://elsewhere.example/path?code=1"})
-    with pytest.raises(RemoteError, match="on to https://elsewhere.example; connect"):
+    with pytest.raises(RemoteError, match=r"on to https://elsewhere.example; connect"):
         connect("http://fake", KEY, transport=httpx.MockTransport(lambda request: on))
 
 

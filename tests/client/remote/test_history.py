@@ -44,8 +44,8 @@ def scheduled(second: int, name: str = "book", input: str | None = None) -> dict
 
 def completed(second: int, since: int, name: str = "book", result: Any = None, zone: str = "Z") -> dict[str, Any]:
     return {
-        "EventType": "TaskCompleted", "Result": result, "Timestamp": at(second), "ScheduledTime": at(since, zone), "FunctionName": name,
-        "Input": None,
+        "EventType": "TaskCompleted", "Result": result, "Timestamp": at(second), "ScheduledTime": at(since, zone),
+        "FunctionName": name, "Input": None,
     }  # fmt: skip
 
 
@@ -81,13 +81,14 @@ def test_tasks_that_look_the_same_are_counted() -> None:
 
 def test_failures_keep_their_details() -> None:
     failed = {**completed(2, 1), "EventType": "TaskFailed", "Reason": "ValueError: no milk", "Details": "line 7"}
-    told = {**failed, "FailureDetails": {"ErrorType": "m.E", "ErrorMessage": "x", "StackTrace": None, "InnerFailure": {"ErrorType": "I"}}}
+    details = {"ErrorType": "m.E", "ErrorMessage": "x", "StackTrace": None, "InnerFailure": {"ErrorType": "I"}}
+    told = {**failed, "FailureDetails": details}
     assert events(failed)[1] == TaskFailed(1, FailureDetails("ValueError", "no milk", "line 7"))
     assert events(told)[1] == TaskFailed(1, FailureDetails("m.E", "x", "", FailureDetails("I", "")))
 
 
 def test_timers_belong_to_what_created_them() -> None:
-    made = [{"EventType": "TimerCreated", "FireAt": at(9), "Timestamp": at(1)}, {"EventType": "TimerCreated", "FireAt": at(8), "Timestamp": at(1)}]
+    made = [{"EventType": "TimerCreated", "FireAt": at(due), "Timestamp": at(1)} for due in (9, 8)]
     assert events(*made, {"EventType": "TimerFired", "FireAt": at(8), "Timestamp": at(8)}) == [
         TimerCreated(1, BEGIN + 9_123_456), TimerCreated(2, BEGIN + 8_123_456), TimerFired(2),
     ]  # fmt: skip
@@ -104,13 +105,14 @@ def test_sub_orchestrations_keep_the_id_they_were_seen_with() -> None:
 
 
 def test_messages_and_states() -> None:
+    ended = {"EventType": "ExecutionCompleted"}
     given: list[tuple[dict[str, Any], HistoryEvent]] = [
         ({"EventType": "EventRaised", "Name": "go", "Input": "true"}, EventRaised("go", "true")),
         ({"EventType": "ExecutionSuspended", "Reason": "later"}, ExecutionSuspended("later")),
         ({"EventType": "ExecutionResumed", "Reason": None}, ExecutionResumed(None)),
         ({"EventType": "ExecutionTerminated", "Input": "enough"}, ExecutionTerminated("enough")),
-        ({"EventType": "ExecutionCompleted", "OrchestrationStatus": "Completed", "Result": 7}, ExecutionCompleted("Completed", "7")),
-        ({"EventType": "ExecutionCompleted", "OrchestrationStatus": "Failed", "Result": "KeyError: 'x'"},
+        ({**ended, "OrchestrationStatus": "Completed", "Result": 7}, ExecutionCompleted("Completed", "7")),
+        ({**ended, "OrchestrationStatus": "Failed", "Result": "KeyError: 'x'"},
          ExecutionCompleted("Failed", None, FailureDetails("KeyError", "'x'"))),
     ]  # fmt: skip
     for entry, event in given:
@@ -122,7 +124,8 @@ def test_what_nobody_could_show_is_left_out() -> None:
 
 
 def test_calls_of_entities_are_found_in_the_messages() -> None:
-    call = {"EventType": "EventSent", "InstanceId": "@counter@a", "Name": "op", "Input": '{"op":"get","id":"q1","parent":"t"}', "Timestamp": at(1)}
-    lock = {**call, "Input": '{"id":"q2","parent":"t","pos":0,"lockset":[]}'}
+    sent = {"EventType": "EventSent", "InstanceId": "@counter@a", "Name": "op", "Timestamp": at(1)}
+    call = {**sent, "Input": '{"op":"get","id":"q1","parent":"t"}'}
+    lock = {**sent, "Input": '{"id":"q2","parent":"t","pos":0,"lockset":[]}'}
     answer = {"EventType": "EventRaised", "Name": "q1", "Input": '{"result":"7"}', "Timestamp": at(2)}
     assert events(call, lock, answer) == [EntityOperationCalled(1, "@counter@a", "get"), EntityOperationCompleted(1, "7")]
