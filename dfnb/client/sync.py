@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
-from dfnb.client.callbacks import CARRIER, start_with_callback
 from dfnb.client.entity_client import EntityClient
 from dfnb.client.http_log import HttpLog, http_log
 from dfnb.client.instance import Instance
@@ -269,6 +268,8 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
 
     def submit_with_callback(self, request: StartRequest, url: str | None, source: str = "urn:dfnb") -> Future[None]:
         """Start what `request` has checked and have its end told to a URL; `source` is who tells it. ValueError for a wrong URL."""
+        from dfnb.client.callbacks import CARRIER, start_with_callback  # with the first one: most starts have none
+
         code = self._registry.require("orchestrator", CARRIER).fingerprint
         return start_with_callback(self._hub, code, request, url, source)
 
