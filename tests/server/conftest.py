@@ -69,9 +69,20 @@ class Caller:
         return Answer(head["status"], headers, b"".join(pieces))
 
     def request(
-        self, method: str, path: str, *, headers: Any = (), body: bytes | Iterable[bytes] = b"", json: Any = _NOTHING,
-        key: str | bool = True, host: str | None = HOST, at_base: bool = True, query: bytes | None = None, hangs_up: Any = None,
-        root_path: str = "", scheme: str = "http",
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Any = (),
+        body: bytes | Iterable[bytes] = b"",
+        json: Any = _NOTHING,
+        key: str | bool = True,
+        host: str | None = HOST,
+        at_base: bool = True,
+        query: bytes | None = None,
+        hangs_up: Any = None,
+        root_path: str = "",
+        scheme: str = "http",
     ) -> tuple[dict[str, Any], Callable[[], Any]]:
         """The two things an ASGI app is called with. `hangs_up`: an event of the caller's going away."""
         path, _, in_path = path.partition("?")
