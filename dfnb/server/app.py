@@ -96,6 +96,11 @@ class ManagementApp:
             return None
         return scoped_code(self.keys.links, instance_id, scope)
 
+    @property
+    def followers(self) -> int:
+        """How many requests stay open now: long polls and event streams."""
+        return self._house.followers.count
+
     async def drain(self) -> None:
         """Have all requests that stay answered now, and coroutines of triggers end."""
         self.changes.close()

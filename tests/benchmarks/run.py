@@ -109,6 +109,27 @@ TABLE: dict[str, tuple[Line, ...]] = {
         Line("open_ms_100000", "opening the hub with 100,000", "ms", "the same"),
         Line("history_ms_100000", "its history, after 100,000 polls", "ms", ""),
     ),
+    "W16": (
+        Line("p50_ms", "a start over HTTP, from the request to the `202`, on disk, median of 200", "ms", "<= 4 ms"),
+        Line("p95_ms", "the same, 95th percentile", "ms", ""),
+    ),
+    "W17": (
+        Line("per_s", "status queries over 16 connections from another process", "/s", ">= 3,000 /s"),
+        Line("alone_ms", "one after the other, median of 500", "ms", ""),
+    ),
+    "W18": (
+        Line("steps_per_s_alone", "a chain of 500 activities while nobody follows", "steps/s", ""),
+        Line("steps_per_s_followed", "the same with 500 long polls and 500 event streams open", "steps/s", "the same"),
+        Line("told_100_ms", "100 of these instances end one by one: until all their followers have heard", "ms", ""),
+    ),
+    "W19": (
+        Line("page_ms", "a page of 100 out of 100,000 instances over HTTP", "ms", "<= 30 ms"),
+        Line("by_status_ms", "the same by status, without inputs", "ms", ""),
+    ),
+    "W20": (
+        Line("first_ms", "from `app.serve()` to the first answer, its imports included", "ms", "<= 300 ms"),
+        Line("again_ms", "the same once they are loaded", "ms", ""),
+    ),
 }
 
 _HANGS_AFTER = 120.0
@@ -183,7 +204,7 @@ def _shown(value: float) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("workloads", nargs="*", metavar="W0..W15", help="which; all of them by default")
+    parser.add_argument("workloads", nargs="*", metavar="W0..W20", help="which; all of them by default")
     parser.add_argument("--repeat", type=int, default=3, help="fresh processes for each case; the figures are medians (3)")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the hubs are made; a real disk")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="run nothing; print FILE's JSON lines as the README's table")

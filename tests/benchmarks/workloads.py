@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.benchmarks import http_calls
+from tests.benchmarks import http_calls, serving
 
 if TYPE_CHECKING:
     import dfnb
@@ -43,6 +43,7 @@ WARM_UP = {
     "W10": "20 orchestrations",
     "W11": "100,000 signals, those that go before",
     **http_calls.WARM_UP,
+    **serving.WARM_UP,
 }
 """What is run before the clock starts."""
 
@@ -467,6 +468,7 @@ CASES: dict[str, Callable[[Path], Figures]] = {
     "w10_locked_calls": w10_locked_calls,
     "w11_earlier": w11_earlier,
     **http_calls.CASES,
+    **serving.CASES,
 }
 
 
