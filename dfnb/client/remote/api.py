@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from dfnb.client.remote import extras
+from dfnb.client.remote.exchanges import Exchanges
 from dfnb.client.remote.history import HistoryReader, Row
 from dfnb.client.remote.shapes import end_of, is_over, record_of
 from dfnb.client.remote.wire import Wire
@@ -39,6 +40,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 _HISTORIES_KEPT = 256
+_LOGS_KEPT = 16
 _LISTED_KEPT_SECONDS = 1.0
 _NO_FUNCTION = re.compile(r"The function '(?P<name>[^']*)' doesn't exist")
 _NO_ENTITY = re.compile(r"[Ee]ntity '[^']*' is not registered|The function '[^']*' doesn't exist")
@@ -80,6 +82,7 @@ class Api:
         self.wire = wire
         self._refuses_extras = False
         self._histories: OrderedDict[tuple[str, int], HistoryReader] = OrderedDict()
+        self._exchanges: OrderedDict[tuple[str, int], Exchanges] = OrderedDict()
         self._listed: dict[str, tuple[float, Json]] = {}
 
     @property
@@ -154,11 +157,7 @@ class Api:
 
     def _reader(self, instance_id: str, key: int) -> HistoryReader:
         """The reader of one generation, which knows what it has told before."""
-        reader = self._histories.pop((instance_id, key), None) or HistoryReader(instance_id)
-        self._histories[instance_id, key] = reader
-        if len(self._histories) > _HISTORIES_KEPT:
-            self._histories.popitem(last=False)
-        return reader
+        return _kept(self._histories, (instance_id, key), lambda: HistoryReader(instance_id), _HISTORIES_KEPT)
 
     async def ended(self, instance_id: str) -> Ended:
         """How an instance that has ended did so."""
@@ -183,6 +182,12 @@ class Api:
         """None from a server that does not tell them."""
         params = {} if latest is None else {"latest": str(latest)}
         return await self._extra(instance_id, "exchanges", extras.read_exchanges, params)
+
+    async def all_exchanges(self, record: InstanceRecord) -> Exchanges:
+        """All exchanges as they are now; empty from a server that does not tell them."""
+        known = _kept(self._exchanges, (record.id, record.key), Exchanges, _LOGS_KEPT)
+        await known.refresh(lambda latest: self.exchanges(record.id, latest))
+        return known
 
     async def calls(self, instance_id: str, limit: int) -> list[CallSummary]:
         return await self._extra(instance_id, "calls", extras.read_calls, {"limit": str(limit)}) or []
@@ -342,6 +347,16 @@ class Api:
     ) -> httpx.Response:
         self._listed.clear()  # what a list said before may be wrong now
         return await self.wire.send(method, path, params, body=body)
+
+
+def _kept(store: OrderedDict[tuple[str, int], T], key: tuple[str, int], make: Callable[[], T], most: int) -> T:
+    """What is in the store, or made for it; what was not asked for longest is forgotten."""
+    found = store.pop(key, None)
+    found = make() if found is None else found
+    store[key] = found
+    if len(store) > most:
+        store.popitem(last=False)
+    return found
 
 
 def segment(text: str) -> str:

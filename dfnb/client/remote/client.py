@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dfnb.client import html
-from dfnb.client.http_log import HttpLog, http_log
+from dfnb.client.http_log import HttpExchange, HttpLog, http_log
 from dfnb.client.instance import Instance
 from dfnb.client.remote.address import Address
 from dfnb.client.remote.api import Api, segment
@@ -23,7 +23,7 @@ from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHi
 from dfnb.client.sync import DurableOrchestrationClient, check_instance_id, new_instance_id
 from dfnb.definitions import Registry, name_of
 from dfnb.errors import InstanceNotFoundError, RemoteUnavailableError
-from dfnb.hub.http_state import CallSummary
+from dfnb.hub.http_state import CallSummary, ExchangeLine
 from dfnb.hub.protocol import Ended, StartRequest
 from dfnb.records import payload
 from dfnb.records.history import (
@@ -57,6 +57,7 @@ class RemoteOrchestrationClient(RemoteEntityClient, DurableOrchestrationClient):
 
     def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None = None, timeout: float = 30.0) -> None:
         super().__init__(_Elsewhere(address.shown), Registry(), _now)
+        self.where = address.shown
         self._wire = Wire(address, transport, timeout)
         self._api = Api(self._wire)
         self._loop = RemoteLoop("dfnb-remote", address.shown)
@@ -234,6 +235,15 @@ class RemoteOrchestrationClient(RemoteEntityClient, DurableOrchestrationClient):
     def calls(self, record: InstanceRecord, limit: int) -> list[CallSummary]:
         """How the latest HTTP calls of an instance stand, as far as the server tells."""
         return self._run(self._api.calls(record.id, limit))
+
+    def exchange_lines(self, record: InstanceRecord, after: int = -1) -> list[ExchangeLine]:
+        """The exchanges of an instance's HTTP calls behind a position, oldest first, as far as the server tells."""
+        return self._run(self._api.all_exchanges(record)).lines(after)
+
+    def exchange_at(self, record: InstanceRecord, pos: int) -> HttpExchange | None:
+        """One exchange, whole; None if there is none at that position."""
+        known = self._run(self._api.all_exchanges(record)).known
+        return HttpExchange(record.id, known[pos], None) if 0 <= pos < len(known) else None
 
     def children(self, instance_id: str) -> list[InstanceRecord]:
         """The sub-orchestrations an instance has started. RemoteError where the server does not tell."""
