@@ -5,6 +5,7 @@ Imported at the first live view only: ipywidgets and anywidget cost some 50 ms.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,29 @@ import traitlets
 from dfnb.notebook.display import static_text
 from dfnb.notebook.snapshot import Picture
 
-
 _sending = threading.Lock()
+_SCRIPTS = ("core.js", "timeline.js", "panels.js", "instance.js", "table.js", "main.js")
+_TEXTS = re.compile(r'("(?:[^"\\]|\\.)*")')
+_SIGNS = re.compile(r" ?([=(){},;:?<>&|*]+) ?")
+_STYLES = ("view.css", "live.css")
+
+
+def script() -> str:
+    """The files of the script as one ES module, without comments and spare spaces: every view sends it to the browser."""
+    lines = (line.strip() for name in _SCRIPTS for line in static_text(name).splitlines())
+    return "\n".join(_tight(line) for line in lines if line and not line.startswith("//"))
+
+
+def _tight(line: str) -> str:
+    """A line without spaces around signs; one with a template or perhaps a pattern stays as it is, and so do texts."""
+    if re.search("[`'/]", line):
+        return line
+    return "".join(part if part.startswith('"') else _SIGNS.sub(r"\1", part) for part in _TEXTS.split(line))
+
+
+def style() -> str:
+    """The style of the static twins, and that of what only a live view has."""
+    return "\n".join(map(static_text, _STYLES))
 
 
 def _current(_: object, widget: StatusWidget) -> Picture:
@@ -26,8 +48,8 @@ def _current(_: object, widget: StatusWidget) -> Picture:
 class StatusWidget(anywidget.AnyWidget):
     """Shows what `current` gives. Its state is asked for, never pushed: a page that is reloaded gets the newest."""
 
-    _esm = static_text("view.js")
-    _css = static_text("view.css")
+    _esm = script()
+    _css = style()
     snapshot = traitlets.Any().tag(sync=True, to_json=_current)
 
     def __init__(self, current: Callable[[], Picture], on_message: Callable[[Picture], None]) -> None:

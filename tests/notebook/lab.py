@@ -19,7 +19,7 @@ import nbformat
 
 ROOT = Path(__file__).parent.parent.parent
 _TOKEN = "lab"
-_BROWSER_OPTIONS = [
+BROWSER_OPTIONS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
@@ -164,7 +164,7 @@ def _page(chromium: str, *, dark: bool) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_BROWSER_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
         context = browser.new_context(viewport={"width": 1200, "height": 1500}, color_scheme="dark" if dark else "light")
         page = context.new_page()
         page.set_default_timeout(30_000)

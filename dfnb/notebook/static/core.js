@@ -1,0 +1,402 @@
+// What all views share: nodes, times, the picture and its deltas, and questions to the kernel.
+// The kernel sends absolute times; what counts on is computed here, also while the kernel is busy.
+
+// By kind of picture: (view, root) => { show(picture, now) => ms until it must be shown again or 0, end() }
+const VIEWS = {};
+const BUSY = "the kernel is busy; it will answer when the running cell lets it";
+const BUSY_AFTER = 1500;
+
+// ---- nodes
+
+function h(tag, className = "", ...children) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  made.append(...children.filter((child) => child !== "" && child != null));
+  return made;
+}
+
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function set(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function button(text, onClick, className = "") {
+  const made = set(h("button", `dfnb-button ${className}`, text), { type: "button" });
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function link(text, onClick) {
+  return button(text, onClick, "dfnb-link");
+}
+
+function field(label, control) {
+  return h("label", "dfnb-field", h("span", "dfnb-quiet", label), control);
+}
+
+// Without the clipboard API (a page that is not secure) the old way still works.
+async function copy(text, told) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.body.appendChild(h("textarea", "", text));
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  write(told, "Copied");
+}
+
+function copyButton(text) {
+  const made = button("Copy", () => copy(text(), made));
+  made.addEventListener("blur", () => write(made, "Copy"));
+  return made;
+}
+
+// ---- times and sizes
+
+const two = (number) => String(number).padStart(2, "0");
+
+function clock(at, exact = false) {
+  const when = new Date(at);
+  const tail = exact ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : "";
+  const time = `${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}${tail}`;
+  const day = `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())}`;
+  return when.toDateString() === new Date().toDateString() ? time : `${day} ${time}`;
+}
+
+function span(milliseconds, exact = false) {
+  const seconds = Math.max(0, milliseconds) / 1000;
+  if (exact && milliseconds < 1) return "<1 ms";
+  if (exact && seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (exact && seconds < 10) return `${seconds.toFixed(2)} s`;
+  const whole = Math.floor(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+}
+
+// A length of time somebody has chosen: 5 s, not 5.00 s.
+function brief(milliseconds) {
+  return span(milliseconds, milliseconds % 1000 > 0);
+}
+
+// Time left: tenths at the end, when one watches; never "0 s" while there is some left.
+function left(milliseconds) {
+  return milliseconds < 10000 ? `${(Math.ceil(milliseconds / 100) / 10).toFixed(1)} s` : span(milliseconds + 999);
+}
+
+function elapsed(picture, now) {
+  if (!picture.created) return "";
+  if (picture.ended) return span(picture.ended - picture.created, true);
+  return picture.over ? "" : span(now - picture.created);
+}
+
+function many(number, one, more = `${one}s`) {
+  return `${number.toLocaleString("en")} ${number === 1 ? one : more}`;
+}
+
+function size(bytes) {
+  if (bytes == null) return "";
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function state(picture) {
+  return picture.held ? "Held" : picture.status;
+}
+
+function waiting(wait, now) {
+  const remains = (wait.next || wait.until || 0) - now;
+  if (wait.next) {
+    const asked = wait.asked ? ` (Retry-After ${brief(wait.asked)})` : "";
+    const at = remains > 60000 ? ` at ${clock(wait.next)},` : "";
+    return remains > 0 ? `${wait.text}, next poll${at} in ${left(remains)}${asked}` : wait.text;
+  }
+  if (wait.until) return `${wait.text} until ${clock(wait.until)}${remains > 0 ? ` (in ${left(remains)})` : ""}`;
+  return wait.since ? `${wait.text} since ${clock(wait.since)} (${span(now - wait.since)})` : wait.text;
+}
+
+function showWaits(node, picture, now) {
+  const lines = picture.held ? [{ text: picture.held, missing: true }] : picture.waits || [];
+  while (node.children.length > lines.length) node.lastChild.remove();
+  lines.forEach((wait, index) => {
+    const line = node.children[index] || node.appendChild(h("div", "dfnb-wait"));
+    line.classList.toggle("dfnb-missing", Boolean(wait.missing));
+    write(line, waiting(wait, now));
+  });
+}
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+// How soon a picture looks different though nothing came: 0 for never.
+function pauseOf(picture, now) {
+  if (picture.over) return 0;
+  const soon = (picture.waits || []).some((wait) => {
+    const remains = (wait.next || wait.until || 0) - now;
+    return remains > 0 && remains < 11000;
+  });
+  return soon && !calm.matches ? 100 : 1000;
+}
+
+// ---- keeping in step with the kernel
+
+// `n` comes last: the model compares a new value with the old one key by key from the end, and so stops at once.
+function merge(old, message) {
+  const { n, ...next } = message.full || { ...old, ...message.set };
+  if (message.rows) next.rows = { ...next.rows, ...message.rows };
+  next.epoch = (old.epoch || 0) + (message.full ? 1 : 0);
+  next.skew = message.now - Date.now();
+  next.n = message.n;
+  return next;
+}
+
+// Here and not in a view, so that nothing is missed before the first view or between two. After a gap the kernel sends all again.
+function initialize({ model }) {
+  const first = model.get("snapshot");
+  let missed = 0;
+  model.set("snapshot", { ...first, epoch: 0, skew: first.now - Date.now(), n: first.n });
+  const hear = (message) => {
+    if (message.n === undefined) return;
+    const have = model.get("snapshot");
+    if (message.full || message.n === have.n + 1) {
+      missed = 0;
+      model.set("snapshot", merge(have, message));
+    } else if (message.n > have.n && Date.now() - missed > 1000) {
+      missed = Date.now();
+      model.send({ seen: have.n });
+    }
+  };
+  model.on("msg:custom", hear);
+  model.send({ seen: first.n });
+  return () => model.off("msg:custom", hear);
+}
+
+// One place on the page where a model is shown; keys pressed in it are not the notebook's. Draws at most once a frame, and only what can be seen.
+class View {
+  constructor(model, root) {
+    this.model = model;
+    this.root = root;
+    this.uid = `dfnb-${Math.random().toString(36).slice(2)}`;
+    this.asked = new Map();
+    this.isSeen = true;
+    this.frame = this.timer = 0;
+    root.classList.add("dfnb", "dfnb-live");
+    root.dataset.lmSuppressShortcuts = "true";
+    this.place = root.appendChild(h("div"));
+    this.busy = root.appendChild(set(h("div", "dfnb-busy"), { role: "status" }));
+    this.redraw = this.redraw.bind(this);
+    this.hear = this.hear.bind(this);
+    this.listen();
+    this.show();
+  }
+
+  listen() {
+    this.model.on("change:snapshot", this.redraw);
+    this.model.on("msg:custom", this.hear);
+    this.sight = new IntersectionObserver((seen) => this.see(seen.at(-1).isIntersecting));
+    this.sight.observe(this.root);
+    this.themes = new MutationObserver(this.redraw);
+    for (const node of [document.documentElement, document.body]) this.themes.observe(node, { attributes: true });
+    this.media = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
+    for (const one of this.media) one.addEventListener("change", this.redraw);
+    document.addEventListener("visibilitychange", this.redraw);
+  }
+
+  end() {
+    this.model.off("change:snapshot", this.redraw);
+    this.model.off("msg:custom", this.hear);
+    this.sight.disconnect();
+    this.themes.disconnect();
+    for (const one of this.media) one.removeEventListener("change", this.redraw);
+    document.removeEventListener("visibilitychange", this.redraw);
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.timer);
+    for (const { slow } of this.asked.values()) clearTimeout(slow);
+    this.body?.end();
+  }
+
+  see(isSeen) {
+    this.isSeen = isSeen;
+    if (isSeen) this.redraw();
+    else clearTimeout(this.timer);
+  }
+
+  redraw() {
+    if (this.isSeen && !document.hidden && !this.frame) this.frame = requestAnimationFrame(() => this.show());
+  }
+
+  show() {
+    this.frame = 0;
+    clearTimeout(this.timer);
+    const picture = this.model.get("snapshot");
+    const key = `${picture.kind} ${picture.id || ""}`;
+    if (key !== this.key) this.rebuild(picture.kind, key);
+    const pause = this.body.show(picture, Date.now() + (picture.skew || 0));
+    if (pause && this.isSeen && !document.hidden) this.timer = setTimeout(() => this.show(), pause);
+  }
+
+  rebuild(kind, key) {
+    this.body?.end();
+    this.key = key;
+    this.place.replaceChildren();
+    this.body = VIEWS[kind](this, this.place);
+  }
+
+  // A question to the kernel; fails with a sentence. Several views may ask through one model, so numbers are drawn by lot.
+  ask(kind, fields = {}) {
+    const id = Math.floor(Math.random() * 2 ** 50);
+    return new Promise((resolve, reject) => {
+      const slow = setTimeout(() => write(this.busy, BUSY), BUSY_AFTER);
+      this.asked.set(id, { resolve, reject, slow });
+      this.model.send({ ...fields, ask: kind, id });
+    });
+  }
+
+  hear(message) {
+    const asked = this.asked.get(message.answer);
+    if (!asked) return;
+    this.asked.delete(message.answer);
+    clearTimeout(asked.slow);
+    write(this.busy, "");
+    if (message.error) asked.reject(new Error(message.error));
+    else asked.resolve(message);
+  }
+
+  go(instance) {
+    this.ask("go", { instance }).catch((error) => write(this.busy, error.message));
+  }
+}
+
+// ---- a list of any length: rows of one height, of which only those in sight exist and are fetched
+
+const PAGE = 200;
+const PAGES_KEPT = 60;
+
+class VirtualList {
+  // options: label, className, titles, cells(row) => texts, state(row), isOpen(row): may still change, pick(row), follow,
+  // fetch(from, count) => promise of rows
+  constructor(options, lines = 12, height = 22) {
+    Object.assign(this, { options, lines, height, total: 0, selected: -1, epoch: null, pages: new Map(), pool: [] });
+    this.isAtEnd = options.follow;
+    this.node = set(h("div", `dfnb-rows dfnb-mono ${options.className}`), { tabindex: 0, role: "listbox", "aria-label": options.label });
+    this.head = this.node.appendChild(h("div", "dfnb-line dfnb-titles", ...(options.titles || []).map((title) => h("span", "", title))));
+    this.head.hidden = !options.titles;
+    this.space = this.node.appendChild(h("div", "dfnb-space"));
+    this.empty = this.node.appendChild(h("div", "dfnb-quiet dfnb-empty"));
+    this.node.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.node.addEventListener("keydown", (event) => this.pressed(event));
+    this.space.addEventListener("click", (event) => this.clicked(event));
+    this.sizes = new ResizeObserver(() => this.draw());
+    this.sizes.observe(this.node);
+  }
+
+  end() {
+    this.sizes.disconnect();
+  }
+
+  // The length is what the picture says; another epoch means that all rows may be others.
+  show(total, epoch = 0, stamp = 0) {
+    if (epoch !== this.epoch) this.pages.clear();
+    if (stamp !== this.stamp) for (const page of this.pages.values()) page.isOld ||= page.failed || page.rows.some(this.options.isOpen || (() => 0));
+    Object.assign(this, { total, epoch, stamp });
+    write(this.empty, total ? "" : "nothing yet");
+    this.space.style.height = `${total * this.height}px`;
+    this.node.style.setProperty("--lines", Math.min(Math.max(total, 1), this.lines) + (this.head.hidden ? 0 : 1));
+    if (this.isAtEnd) this.node.scrollTop = this.node.scrollHeight;
+    this.draw();
+  }
+
+  scrolled() {
+    this.isAtEnd = this.node.scrollTop + this.node.clientHeight >= this.node.scrollHeight - 4;
+    this.draw();
+  }
+
+  range() {
+    const first = Math.max(0, Math.floor(this.node.scrollTop / this.height) - 2);
+    const shown = Math.ceil((this.node.clientHeight || this.lines * this.height) / this.height) + 4;
+    return [Math.min(first, Math.max(0, this.total - shown)), Math.min(this.total, first + shown)];
+  }
+
+  row(index) {
+    return this.pages.get(Math.floor(index / PAGE))?.rows[index % PAGE];
+  }
+
+  draw() {
+    const [first, last] = this.range();
+    while (this.pool.length < last - first) this.pool.push(this.space.appendChild(set(h("div", "dfnb-line"), { role: "option" })));
+    this.pool.forEach((line, at) => this.fill(line, first + at, first + at < last));
+    this.want(first, last);
+  }
+
+  fill(line, index, isThere) {
+    line.hidden = !isThere;
+    if (!isThere) return;
+    const row = this.row(index);
+    line.style.transform = `translateY(${index * this.height}px)`;
+    line.dataset.index = index;
+    line.dataset.state = (row && this.options.state?.(row)) || "";
+    set(line, { "aria-selected": index === this.selected, "aria-posinset": index + 1, "aria-setsize": this.total });
+    const texts = row ? this.options.cells(row) : ["…"];
+    while (line.children.length < texts.length) line.append(h("span"));
+    [...line.children].forEach((cell, at) => write(cell, String(texts[at] ?? "")));
+    line.title = row ? texts.at(-1) || "" : "";
+  }
+
+  // One question at a time: what was scrolled past meanwhile is never asked for.
+  want(first, last) {
+    if (this.asking) return;
+    for (let page = Math.floor(first / PAGE); page * PAGE < last; page++) {
+      const have = this.pages.get(page);
+      const due = Math.min(PAGE, this.total - page * PAGE);
+      if (have && !have.isOld && (have.failed || have.rows.length >= due || have.due === due)) continue;
+      this.load(page, due);
+      return;
+    }
+  }
+
+  async load(page, due) {
+    this.asking = true;
+    const epoch = this.epoch;
+    try {
+      const rows = await this.options.fetch(page * PAGE, PAGE);
+      if (epoch === this.epoch) this.pages.set(page, { rows, due });
+    } catch (error) {
+      this.pages.set(page, { rows: [], failed: true });
+      write(this.empty, error.message);
+    }
+    this.asking = false;
+    if (this.pages.size > PAGES_KEPT) this.pages.delete(this.pages.keys().next().value);
+    this.draw();
+  }
+
+  clicked(event) {
+    const line = event.target.closest(".dfnb-line");
+    if (line && !getSelection().toString()) this.select(Number(line.dataset.index));
+  }
+
+  select(index) {
+    this.selected = Math.max(0, Math.min(this.total - 1, index));
+    const top = this.selected * this.height;
+    const room = this.node.clientHeight - (this.head.hidden ? 1 : 2) * this.height;
+    if (top < this.node.scrollTop) this.node.scrollTop = top;
+    if (top > this.node.scrollTop + room) this.node.scrollTop = top - room;
+    this.draw();
+    const row = this.row(this.selected);
+    if (row) this.options.pick?.(row);
+  }
+
+  pressed(event) {
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: this.lines, PageUp: -this.lines, Home: -this.total, End: this.total };
+    const step = steps[event.key] ?? (event.key === "Enter" ? 0 : null);
+    if (step === null || !this.total) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.select((this.selected < 0 && step === 1 ? -1 : this.selected) + step);
+  }
+}

@@ -1,0 +1,55 @@
+"""What holds for the script and the style of live views, read as text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dfnb.notebook.display import static_text
+from dfnb.notebook.widgets import StatusWidget, _tight, script, style
+
+_LARGEST = 60_000
+
+
+def test_the_script_is_small():
+    assert len(script().encode()) < _LARGEST
+
+
+_OUTWARD = ["://", "import(", "XMLHttpRequest", "WebSocket", "eval(", "new Function", "innerHTML", "insertAdjacentHTML", "document.write"]
+
+
+@pytest.mark.parametrize("word", _OUTWARD)
+def test_the_script_needs_no_network_and_makes_no_code_of_texts(word: str):
+    assert word not in script()
+
+
+def test_the_style_needs_no_network():
+    assert "url(" not in style()
+    assert "@import" not in style()
+
+
+def test_the_script_is_one_module_with_one_way_in():
+    assert script().count("export ") == 1
+    assert script().endswith("export default{initialize,render};")
+
+
+def test_no_text_of_the_script_has_several_lines():
+    """Lines are stripped when the files are joined; in a text of several lines that would change the text."""
+    for line in script().splitlines():
+        assert len(re.findall("`", line)) % 2 == 0, line
+
+
+def test_only_spaces_outside_of_texts_are_left_out():
+    assert _tight('const { a } = f("x = { y }", b ? 1 : 2);') == 'const{a}=f("x = { y }",b?1:2);'
+    assert _tight("write(node, `${a} of ${b}`);") == "write(node, `${a} of ${b}`);"
+    assert _tight("return a - -b + 1;") == "return a - -b + 1;"
+
+
+def test_the_widget_carries_script_and_style():
+    assert StatusWidget._esm == script()
+    assert StatusWidget._css == style()
+
+
+def test_a_saved_output_does_not_carry_the_style_of_live_parts():
+    assert "dfnb-live" not in static_text("view.css")
