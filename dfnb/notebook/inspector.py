@@ -11,10 +11,10 @@ from typing import Any
 
 from dfnb.client.http_log import HttpExchange, state_of, status_words
 from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.client.timeline import Timeline
 from dfnb.hub.http_state import ExchangeLine
 from dfnb.notebook import source
 from dfnb.notebook.events import event_line, subjects
-from dfnb.notebook.timeline import Timeline
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HttpCallScheduled, OrchestratorStarted, Recorded
 from dfnb.records.instance import InstanceRecord

@@ -13,13 +13,13 @@ import msgspec
 from dfnb.client.http_log import state_of, status_words
 from dfnb.client.status import DurableOrchestrationStatus, missing_definition
 from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.client.timeline import Timeline
 from dfnb.errors import DfnbError, HubClosedError, InstanceNotFoundError
 from dfnb.hub.http_state import CallSummary
 from dfnb.notebook import actions, source
 from dfnb.notebook.events import LONGEST_NOTE, event_line, subjects
 from dfnb.notebook.inspector import BAD_STREAMS, Inspector, traces_of
 from dfnb.notebook.texts import LONGEST_TEXT, cut, shown_json, shown_value
-from dfnb.notebook.timeline import Timeline
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted, HttpCallScheduled
 from dfnb.records.instance import InstanceRecord, Wait

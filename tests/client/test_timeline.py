@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from dfnb.client.timeline import Timeline
 from dfnb.hub.http_state import ExchangeLine
-from dfnb.notebook.timeline import Timeline
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     EntityLockGranted,
