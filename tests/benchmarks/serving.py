@@ -1,4 +1,4 @@
-"""The workloads about the server: starts, status queries, followers, lists, and how soon it is there. Callers are another process."""
+"""The workloads about the server: starts, status queries, followers, lists, how soon it is there. Callers are another process."""
 
 from __future__ import annotations
 
