@@ -10,6 +10,8 @@ from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.entities import CleanEntityStorageResult, DurableEntityStatus, EntityHandle, EntityStateResponse
 from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
+from dfnb.client.remote.connect import connect
+from dfnb.client.remote.follow import Followed, follow
 from dfnb.client.status import DurableOrchestrationStatus, PurgeHistoryResult
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import Entity, Orchestrator, Registry, activity, entity, http_trigger, orchestrator
@@ -50,6 +52,9 @@ from dfnb.errors import (
     PortInUseError,
     PrivateAddressError,
     QueryError,
+    RemoteError,
+    RemoteRefusedError,
+    RemoteUnavailableError,
     SecretNotAvailableError,
     ServeError,
     TaskCancelledError,
@@ -92,6 +97,7 @@ __all__ = [
     "EntityId",
     "EntityStateResponse",
     "FailureDetails",
+    "Followed",
     "HttpCallError",
     "HttpConnectionError",
     "HttpExchange",
@@ -129,6 +135,9 @@ __all__ = [
     "PurgeHistoryResult",
     "QueryError",
     "Registry",
+    "RemoteError",
+    "RemoteRefusedError",
+    "RemoteUnavailableError",
     "RetryOptions",
     "RetryPolicy",
     "Secret",
@@ -147,8 +156,10 @@ __all__ = [
     "activity",
     "activity_info",
     "close",
+    "connect",
     "current",
     "entity",
+    "follow",
     "http_trigger",
     "instance",
     "open",

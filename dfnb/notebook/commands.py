@@ -13,9 +13,12 @@ from dfnb.app import DurableApp
 from dfnb.client.entities import EntityHandle, EntityPage
 from dfnb.client.http_log import HttpLog
 from dfnb.client.instance import Instance
+from dfnb.client.remote.client import RemoteOrchestrationClient
+from dfnb.client.remote.follow import Followed
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import nearest
 from dfnb.notebook import arguments, live, serving
+from dfnb.notebook import attach as attaching
 from dfnb.notebook.formatters import HistoryTable, InstancesTable
 from dfnb.notebook.snapshot import InstanceTracker
 from dfnb.notebook.where import shown
@@ -162,6 +165,23 @@ def _compact(user_ns: Names, rest: str) -> None:
 
 def _size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 100_000 else f"{number / 1e3:.1f} kB"
+
+
+# ---- hubs elsewhere
+
+
+@_command(
+    attaching.ATTACH,
+    "work with a hub elsewhere: another kernel's by the path of its hub file, any by its URL; the key from the environment",
+    options=attaching.ATTACH_OPTIONS,
+)
+def _attach(user_ns: Names, rest: str) -> RemoteOrchestrationClient:
+    return attaching.attach(user_ns, rest)
+
+
+@_command(attaching.FOLLOW, "follow any URL that answers 202 until it is done, live", options=("poll",))
+def _follow(user_ns: Names, rest: str) -> Followed:
+    return attaching.follow_url(user_ns, rest)
 
 
 # ---- one instance

@@ -32,7 +32,7 @@ _TAKES_ENTITY = frozenset({"signal", "entity"})
 _TAKES_INSTANCE = frozenset({
     "wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "history", "http",
 })  # fmt: skip
-_TAKES_PATH = frozenset({"open", "scan-secrets"})
+_TAKES_PATH = frozenset({"open", "scan-secrets", "attach"})
 
 
 def register(shell: Shell) -> Callable[[], None]:

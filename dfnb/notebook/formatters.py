@@ -9,12 +9,15 @@ from dfnb import app as apps
 from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, OperationTable, clock, state_text
 from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
+from dfnb.client.remote.client import RemoteOrchestrationClient
+from dfnb.client.remote.follow import Followed
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import Definition
 from dfnb.errors import DfnbError
 from dfnb.notebook import display, live
 from dfnb.notebook.events import event_line, subject_of
+from dfnb.notebook.followed import FollowedTracker
 from dfnb.notebook.live import Tracker
 from dfnb.notebook.snapshot import InstanceTracker, Picture, picture_of_status
 from dfnb.notebook.tables import TableTracker
@@ -164,12 +167,16 @@ def register(shell: Shell) -> Callable[[], None]:
     teach(html, InstancePage, lambda value: display.table_html(_statuses_picture(value)))
     teach(html, Definition, lambda value: display.definition_html(value.kind, value.name, value.fingerprint, value.source))
     teach(html, list, _list_html)
-    for kind in (EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange):
+    pages = (
+        EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, Followed, RemoteOrchestrationClient,
+    )  # fmt: skip
+    for kind in pages:
         teach(html, kind, lambda value: display.page(value._repr_html_()))
     if getattr(shell, "kernel", None) is not None:
         own = shell.display_formatter.ipython_display_formatter
         teach(own, Instance, lambda value: live.show(_instance_tracker(value)))
         teach(own, InstancesTable, lambda value: live.show(value.tracker()))
+        teach(own, Followed, lambda value: live.show(FollowedTracker(value)))
         teach(own, list, lambda value: live.show(_list_tracker(value)))
 
     def forget() -> None:

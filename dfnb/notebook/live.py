@@ -22,6 +22,7 @@ from IPython.display import DisplayHandle, publish_display_data
 from dfnb.errors import DfnbError, HubClosedError
 from dfnb.notebook import display
 from dfnb.notebook.answers import Answers
+from dfnb.notebook.followed import FollowedTracker
 from dfnb.notebook.snapshot import STOPPED, InstanceTracker, Picture
 from dfnb.notebook.tables import TableTracker
 
@@ -36,7 +37,7 @@ _LINGER_SECONDS = 30.0
 
 _numbers = itertools.count(1)
 
-Tracker = InstanceTracker | TableTracker
+Tracker = InstanceTracker | TableTracker | FollowedTracker
 
 
 class View:

@@ -14,7 +14,7 @@ from dfnb.client.http_log import state_of, status_words
 from dfnb.client.status import DurableOrchestrationStatus, missing_definition
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.client.timeline import Timeline
-from dfnb.errors import DfnbError, HubClosedError, InstanceNotFoundError
+from dfnb.errors import DfnbError, HubClosedError, InstanceNotFoundError, RemoteUnavailableError
 from dfnb.hub.http_state import CallSummary
 from dfnb.notebook import actions, source
 from dfnb.notebook.events import LONGEST_NOTE, event_line, subjects
@@ -114,7 +114,9 @@ class InstanceTracker:
             record = self._record()
             self._follow(record)
             self._take_events(record)
-            return self._pictured(record)
+            return {**({"note": ""} if self._picture.get("note") else {}), **self._pictured(record)}
+        except RemoteUnavailableError as error:  # it may come back, and then there is news
+            return {"note": str(error)}
         except InstanceNotFoundError:
             return {"note": "purged: its history was deleted", "waits": [], "actions": [], "over": True}
         except DfnbError as error:

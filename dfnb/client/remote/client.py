@@ -189,9 +189,9 @@ class RemoteOrchestrationClient(RemoteEntityClient, DurableOrchestrationClient):
             is_entity = str(one.get("instanceId")).startswith("@")
             return (include_entities or not is_entity) and name in (None, one.get("name"))
 
-        return self._run(self._page(params, fits, limit, continuation_token))
+        return self._run(self._listed(params, fits, limit, continuation_token))
 
-    async def _page(
+    async def _listed(
         self, params: dict[str, str], fits: Callable[[dict[str, Any]], bool], limit: int, token: str | None
     ) -> InstancePage:
         """As many as are wanted: a page of the server may hold fewer, and none of those that fit."""
