@@ -15,6 +15,7 @@ from dfnb.records.history import Recorded
 from dfnb.records.log import LogLine
 
 if TYPE_CHECKING:
+    from dfnb.client.pictures.drawing import SvgPicture
     from dfnb.client.sync import DurableOrchestrationClient
 
 _LOOK_SECONDS = 0.1
@@ -63,6 +64,18 @@ class Instance:
     def http(self, *, latest: int | None = None) -> HttpLog:
         """Every request its HTTP calls have sent, or the latest ones, and what came back: a list that shows as a table."""
         return self._client.http(self.id, latest=latest)
+
+    def timeline(self) -> SvgPicture:
+        """Its tasks as bars on a time axis: a picture that shows itself, with `svg` and `save(path)`."""
+        from dfnb.client.pictures.take import timeline_of  # here and not above: few ask for pictures
+
+        return timeline_of(self._client, self.id)
+
+    def graph(self) -> SvgPicture:
+        """Its tasks in the order of cause and effect, of its latest generation: a picture like that of `timeline`."""
+        from dfnb.client.pictures.take import graph_of
+
+        return graph_of(self._client, self.id)
 
     # wait
 

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+
+import pytest
+
+from dfnb.client import test_mode
+from dfnb.client.pictures.bars import Subject, row_text, timeline_picture
+from dfnb.client.pictures.drawing import SvgPicture
+from dfnb.records.failure import FailureDetails
+from dfnb.records.history import SubOrchestrationInstanceCreated, TaskCompleted, TaskFailed, TaskScheduled, TimerCreated, TimerFired
+
+from .conftest import SECOND, rows_of
+
+BAD = FailureDetails("builtins.ValueError", "bad")
+EVENTS = (
+    TaskScheduled(1, "<work>"), TaskCompleted(1), TaskScheduled(2, "shaky"), TaskFailed(2, BAD), TimerCreated(2, 7 * SECOND, retry=True),
+    TimerFired(2), TaskScheduled(2, "shaky"), TaskCompleted(2), SubOrchestrationInstanceCreated(3, "child", "c1"), TaskScheduled(4, "boom"),
+    TaskFailed(4, BAD), TimerCreated(5, 15 * SECOND),
+)  # fmt: skip
+
+
+def subject(ended: float | None = None) -> Subject:
+    return Subject("t1", "trip", "Running", 0, ended, 12_000)
+
+
+def texts(one: SvgPicture) -> list[str]:
+    return [found.text or "" for found in ET.fromstring(one.svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    test_mode.switch(True)
+    yield
+    test_mode.switch(False)
+
+
+def test_each_task_has_its_name_its_length_and_its_state() -> None:
+    seen = texts(timeline_picture(subject(), rows_of(*EVENTS)))
+    for text in ("trip", "t1", "<work>", "1.00 s", "shaky", "×2", "5.00 s", "child", "boom", "1.00 s failed", "running"):
+        assert text in seen
+
+
+def test_the_axis_has_round_times_since_the_start() -> None:
+    seen = texts(timeline_picture(subject(), rows_of(*EVENTS)))
+    assert [text for text in seen if text in ("0", "2 s", "4 s", "14 s")] == ["0", "2 s", "4 s", "14 s"]
+
+
+def test_the_legend_names_what_occurs_only() -> None:
+    seen = texts(timeline_picture(subject(), rows_of(*EVENTS[:2])))
+    assert seen[-2:] == ["activity", "completed"]
+
+
+def test_the_words_tell_the_same() -> None:
+    one = timeline_picture(subject(), rows_of(*EVENTS))
+    assert one.description == (
+        "Running. 5 tasks: 2 activity completed, 1 activity failed, 1 sub-orchestration running, 1 timer running."
+    )
+    assert row_text(rows_of(*EVENTS)[1]).endswith("5.00 s, 2 tries, ValueError: bad")
+
+
+def test_what_has_no_room_is_counted() -> None:
+    rows = rows_of(*(TaskScheduled(n, f"task{n}") for n in range(1, 1001)))
+    seen = texts(timeline_picture(subject(), rows))
+    assert "task200" in seen
+    assert "task201" not in seen
+    assert "and 800 more" in seen
+
+
+def test_an_instance_without_tasks_says_so() -> None:
+    assert "no tasks" in texts(timeline_picture(subject(5.0), []))
+
+
+def test_a_picture_is_the_same_each_time() -> None:
+    assert timeline_picture(subject(), rows_of(*EVENTS)).svg == timeline_picture(subject(), rows_of(*EVENTS)).svg
+
+
+def test_in_test_mode_times_do_not_count(frozen: None) -> None:
+    slower = [{**row, "s": row["s"] * 3, "e": row["e"] and row["e"] * 3} for row in rows_of(*EVENTS)]
+    assert timeline_picture(subject(), rows_of(*EVENTS)).svg == timeline_picture(subject(), slower).svg
