@@ -1,4 +1,7 @@
-"""The status page: a few files that hold no data and hence need no key. What it shows, it asks of the API with the key it is given."""
+"""The status page: a few files that hold no data and hence need no key.
+
+What the page shows, it asks of the API, with the key that its reader gives it.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ _HEADERS = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"
 @functools.cache
 def _files() -> dict[str, tuple[bytes, str]]:
     """What is served, by path: no path of a request ever becomes one of this machine."""
-    found = {f"/static/{path.name}": (path.read_bytes(), _TYPES[path.suffix]) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
-    return {**found, "/": found.pop("/static/index.html")}
+    files = [path for path in _FOLDER.iterdir() if path.suffix in _TYPES]
+    found = {f"/static/{path.name}": (path.read_bytes(), _TYPES[path.suffix]) for path in files}
+    found["/"] = found.pop("/static/index.html")
+    return found
 
 
 def page_answer(path: str) -> Response | None:
