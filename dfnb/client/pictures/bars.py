@@ -104,7 +104,7 @@ def _frozen(subject: Subject, rows: Sequence[Row]) -> tuple[Subject, list[Row]]:
     frozen: list[Row] = []
     for at, row in enumerate(rows):
         begin = start + 1_000 * at
-        kept = {name: row[name] for name in ("i", "k", "n", "st", "g", "id", "c", "note") if name in row}
+        kept: Row = {name: row[name] for name in ("i", "k", "n", "st", "g", "id", "c", "note") if name in row}
         tries = {"t": [[begin, begin + 1_000, ok] for _, _, ok in row["t"]]} if row.get("t") else {}
         frozen.append({**kept, **tries, "s": begin, "e": None if row["e"] is None else begin + 1_000})
     end = start + 1_000 * max(1, len(rows))
@@ -152,7 +152,7 @@ def _offset(milliseconds: int, step: int) -> str:
 def _row(row: Row, y: float, axis: _Axis, now: float) -> str:
     end = row["e"] if row["e"] is not None else max(now, row["s"])
     bar = [*_bar(row, axis, y, end), *_polls(row, axis, y), *_due(row, axis, y, end, now)]
-    name = row["n"] or KINDS.get(row["k"], row["k"])
+    name = str(row["n"] or KINDS.get(row["k"], row["k"]))
     tries = f"×{len(row['t'])}" if len(row.get("t", ())) > 1 else ""
     texts = [
         label(28, y + 14, fitted(name, _LABEL - 52 - width_of(tries, 11))),
@@ -184,7 +184,7 @@ def _try(axis: _Axis, one: Sequence[Any], y: float, end: float) -> str:
 
 def _block(axis: _Axis, begin: float, end: float, y: float, height: float, **more: Any) -> str:
     x = axis.x(begin)
-    size = {"width": max(2.0, axis.x(end) - x), "height": height, "rx": min(2.0, height / 2)}
+    size: dict[str, Any] = {"width": max(2.0, axis.x(end) - x), "height": height, "rx": min(2.0, height / 2)}
     return element("rect", x=x, y=y, **size, fill="currentColor", **more)
 
 
@@ -276,7 +276,7 @@ def row_facts(row: Row) -> list[str]:
 def _description(subject: Subject, rows: Sequence[Row]) -> str:
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
-        key = (KINDS.get(row["k"], row["k"]), row["st"].lower())
+        key = (str(KINDS.get(row["k"], row["k"])), str(row["st"]).lower())
         counts[key] = counts.get(key, 0) + 1
     said = ", ".join(f"{count} {kind} {state}" for (kind, state), count in sorted(counts.items()))
     return f"{subject.state}. {len(rows)} {'task' if len(rows) == 1 else 'tasks'}{f': {said}' if said else ''}."

@@ -37,7 +37,7 @@ _GLYPHS = {
     "lock": "M2.5 5.5h7v5h-7zM4 5.5V4q0-2 2-2t2 2v1.5",
     "http": "M1.5 4h8.5M7.8 1.8 10 4 7.8 6.2M10.5 8.2H2M4.2 6 2 8.2l2.2 2.2",
 }
-KINDS = {kind: kind for kind in _GLYPHS} | {"orchestration": "sub-orchestration", "http": "HTTP call"}
+KINDS: dict[str, str] = {kind: kind for kind in _GLYPHS} | {"orchestration": "sub-orchestration", "http": "HTTP call"}
 """What a kind of task is called."""
 
 
@@ -108,7 +108,7 @@ def number(value: float) -> str:
     return f"{round(value, 1):g}" if abs(value) < 1e5 else str(round(value))
 
 
-def element(name: str, inside: str = "", **attributes: Any) -> str:
+def element(name: str, inside: str = "", /, **attributes: Any) -> str:
     """One element; `_` in a name stands for `-`, and ``class_`` for class. What is None is left out."""
     said = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{number(value) if isinstance(value, float | int) else clean(str(value))}"'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from dfnb.client.pictures.bars import legend
 from dfnb.client.pictures.drawing import (
@@ -204,7 +205,7 @@ def _box(one: _Placed) -> str:
     x, y = _x(one.lane), _y_box(one.row)
     colour = colour_of(_worst(found))
     dashes = "4 3" if _worst(found) in ("Running", "Waiting", "Canceled") else None
-    size = {"x": x, "y": y, "width": _BOX, "height": _BOX_HEIGHT, "rx": 5}
+    size: dict[str, Any] = {"x": x, "y": y, "width": _BOX, "height": _BOX_HEIGHT, "rx": 5}
     frame = [
         element("rect", **size, fill="currentColor", fill_opacity=0.1),
         element("rect", **size, fill="none", stroke="currentColor", stroke_dasharray=dashes),

@@ -15,9 +15,9 @@ from .conftest import SECOND, rows_of
 
 BAD = FailureDetails("builtins.ValueError", "bad")
 EVENTS = (
-    TaskScheduled(1, "<work>"), TaskCompleted(1), TaskScheduled(2, "shaky"), TaskFailed(2, BAD), TimerCreated(2, 7 * SECOND, retry=True),
-    TimerFired(2), TaskScheduled(2, "shaky"), TaskCompleted(2), SubOrchestrationInstanceCreated(3, "child", "c1"), TaskScheduled(4, "boom"),
-    TaskFailed(4, BAD), TimerCreated(5, 15 * SECOND),
+    TaskScheduled(1, "<work>"), TaskCompleted(1), TaskScheduled(2, "shaky"), TaskFailed(2, BAD),
+    TimerCreated(2, 7 * SECOND, retry=True), TimerFired(2), TaskScheduled(2, "shaky"), TaskCompleted(2),
+    SubOrchestrationInstanceCreated(3, "child", "c1"), TaskScheduled(4, "boom"), TaskFailed(4, BAD), TimerCreated(5, 15 * SECOND),
 )  # fmt: skip
 
 
