@@ -29,7 +29,10 @@ def attach(user_ns: Mapping[str, Any], line: str) -> RemoteOrchestrationClient:
     if len(words) != 1:
         raise UsageError("attach takes one address or the path of a hub file, such as `%dfnb attach http://127.0.0.1:7071`")
     name = _variable(named["name"]) if named else ""
-    client = connect(arguments.path(words[0], user_ns), _key(options, user_ns))
+    try:
+        client = connect(arguments.path(words[0], user_ns), _key(options, user_ns))
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
     if name:
         cast("MutableMapping[str, Any]", user_ns)[name] = client
     print(f"dfnb: attached to {client.address}, {_who(client)}; `%dfnb` commands still speak to the hub of this notebook")
