@@ -6,14 +6,16 @@ import keyword
 import os
 import re
 from collections.abc import Mapping, MutableMapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.error import UsageError
 
-from dfnb.client.remote.client import RemoteOrchestrationClient
 from dfnb.client.remote.connect import connect
 from dfnb.client.remote.follow import Followed, follow
 from dfnb.notebook import arguments
+
+if TYPE_CHECKING:
+    from dfnb.client.remote.client import RemoteOrchestrationClient
 
 ATTACH = "attach URL|PATH [--key KEY | --key-env NAME] [as NAME]"
 ATTACH_OPTIONS = ("key", "key-env")

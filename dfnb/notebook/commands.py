@@ -13,7 +13,6 @@ from dfnb.app import DurableApp
 from dfnb.client.entities import EntityHandle, EntityPage
 from dfnb.client.http_log import HttpLog
 from dfnb.client.instance import Instance
-from dfnb.client.remote.client import RemoteOrchestrationClient
 from dfnb.client.remote.follow import Followed
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import nearest
@@ -24,6 +23,7 @@ from dfnb.notebook.snapshot import InstanceTracker
 from dfnb.notebook.where import shown
 
 if TYPE_CHECKING:
+    from dfnb.client.remote.client import RemoteOrchestrationClient
     from dfnb.notebook.scan import LeakTable
 
 Names = Mapping[str, Any]

@@ -9,7 +9,6 @@ from dfnb import app as apps
 from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, OperationTable, clock, state_text
 from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
-from dfnb.client.remote.client import RemoteOrchestrationClient
 from dfnb.client.remote.follow import Followed
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage
 from dfnb.client.sync import DurableOrchestrationClient
@@ -26,6 +25,7 @@ from dfnb.records.history import Recorded
 Shell = Any
 
 _OPERATIONS_SHOWN = 10
+_REMOTE = ("dfnb.client.remote.client", "RemoteOrchestrationClient")
 _TITLES = ("time", "turn", "event", "task", "name")
 
 
@@ -168,10 +168,12 @@ def register(shell: Shell) -> Callable[[], None]:
     teach(html, Definition, lambda value: display.definition_html(value.kind, value.name, value.fingerprint, value.source))
     teach(html, list, _list_html)
     pages = (
-        EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, Followed, RemoteOrchestrationClient,
+        EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, Followed,
     )  # fmt: skip
     for kind in pages:
         teach(html, kind, lambda value: display.page(value._repr_html_()))
+    html.for_type_by_name(*_REMOTE, lambda value: display.page(value._repr_html_()))  # by name: few connect, and all would load it
+    undo.append(lambda: _forget_by_name(html, *_REMOTE))
     if getattr(shell, "kernel", None) is not None:
         own = shell.display_formatter.ipython_display_formatter
         teach(own, Instance, lambda value: live.show(_instance_tracker(value)))
@@ -184,6 +186,12 @@ def register(shell: Shell) -> Callable[[], None]:
             step()
 
     return forget
+
+
+def _forget_by_name(formatter: Any, module: str, name: str) -> None:
+    formatter.deferred_printers.pop((module, name), None)
+    for kind in [kind for kind in formatter.type_printers if (kind.__module__, kind.__name__) == (module, name)]:
+        del formatter.type_printers[kind]
 
 
 def _printer(text: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:
