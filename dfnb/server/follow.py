@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import HubError, InstanceNotFoundError
 from dfnb.server import answers
 from dfnb.server.call import Call, off_loop
@@ -37,30 +36,28 @@ class Known(NamedTuple):
         return (await self.statuses.show(instance_id, self.show_input)).etag not in self.tags
 
 
-async def wait_for_end(
-    call: Call, instance_id: str, seconds: float, known: Known | None = None
-) -> DurableOrchestrationStatus | None:
-    """Wait for the end at most so long: the last status, or None while it goes on.
+async def wait_for_end(call: Call, instance_id: str, seconds: float, known: Known | None = None) -> bool:
+    """Wait for the end at most so long; whether it has come.
 
     A caller that names the status it knows waits only until there is another; one that hangs up waits no more.
     """
     call.house.followers.check()
     with call.house.followers.one():
-        return await _unless_gone(call.request, _wait_for_end(call, instance_id, time.monotonic() + seconds, known))
+        return await _unless_gone(call.request, _wait_for_end(call, instance_id, time.monotonic() + seconds, known)) or False
 
 
-async def _wait_for_end(call: Call, instance_id: str, limit: float, known: Known | None) -> DurableOrchestrationStatus | None:
+async def _wait_for_end(call: Call, instance_id: str, limit: float, known: Known | None) -> bool:
     changes = call.house.changes
     with changes.ticket(instance_id) as ticket:
         while True:
-            record = await off_loop(call.client.record, instance_id)
-            if record.is_terminal:
-                return await off_loop(call.client.status, instance_id)
-            if known is not None and await known.is_old(instance_id):
-                return None
+            record = call.client.peek(instance_id)
+            if record is None:
+                record = await off_loop(call.client.record, instance_id)
+            if record.is_terminal or (known is not None and await known.is_old(instance_id)):
+                return record.is_terminal
             left = limit - time.monotonic()
             if left <= 0 or changes.is_closing or not await ticket.wait(left):
-                return None
+                return False
 
 
 async def _unless_gone(request: Request, waiting: Awaitable[T]) -> T | None:

@@ -69,9 +69,9 @@ class InstanceHandlers:
     async def _started(self, call: Call, instance_id: str) -> Response:
         """Links at once, or what came of it if the caller wanted to wait for that."""
         seconds = self._wanted_wait(call)
-        if seconds is not None:
-            status = await wait_for_end(call, instance_id, seconds)
-            if status is not None:
+        if seconds is not None and await wait_for_end(call, instance_id, seconds):
+            status = await off_loop(call.client.status, instance_id)
+            if status:  # nobody has purged it meanwhile
                 return self._ended(status)
         payload = call.links.management(instance_id, origin=call.origin, scope=call.scope)
         payload.pop("rewindPostUri", None)  # as in the original

@@ -37,19 +37,35 @@ class Statuses:
     def __init__(self, client: DurableOrchestrationClient) -> None:
         self._client = client
         self._kept: OrderedDict[tuple[str, bool], Shown] = OrderedDict()
+        self._under_way: dict[tuple[int, str, bool], asyncio.Task[Shown | None]] = {}
 
     async def show(self, instance_id: str, show_input: bool = True) -> Shown:
         """The present status without history. InstanceNotFoundError if there is no such instance."""
-        record = self._client.peek(instance_id)
-        kept = self._kept.get((instance_id, show_input))
-        if kept is not None and kept.record is record:
-            return kept
+        mine = (id(asyncio.get_running_loop()), instance_id, show_input)
         while True:
-            shown = await off_loop(self._make, instance_id, show_input)
-            if shown is not None:
-                self._keep((instance_id, show_input), shown)
-                return shown
-            await asyncio.sleep(0)  # it changed between the two looks: look again
+            record = self._client.peek(instance_id)
+            kept = self._kept.get((instance_id, show_input))
+            if kept is not None and kept.record is record:
+                return kept
+            others = self._under_way.get(mine)
+            if others is None or record is None:
+                shown = await self._make_for_all(mine)
+                if shown is not None:
+                    return shown
+            else:
+                await asyncio.wait({others})  # and look again: it may have begun before what we are to see
+
+    async def _make_for_all(self, mine: tuple[int, str, bool]) -> Shown | None:
+        """Make it once for all who ask on this loop meanwhile."""
+        making = asyncio.ensure_future(off_loop(self._make, *mine[1:]))
+        self._under_way[mine] = making
+        try:
+            shown = await asyncio.shield(making)
+        finally:
+            self._under_way.pop(mine, None)
+        if shown is not None:
+            self._keep(mine[1:], shown)
+        return shown
 
     def _make(self, instance_id: str, show_input: bool) -> Shown | None:
         record = self._client.record(instance_id)
