@@ -17,23 +17,24 @@ from dfnb.notebook.display import static_text
 from dfnb.notebook.snapshot import Picture
 
 _sending = threading.Lock()
-_SCRIPTS = ("core.js", "timeline.js", "panels.js", "instance.js", "table.js", "main.js")
-_TEXTS = re.compile(r'("(?:[^"\\]|\\.)*")')
+_SCRIPTS = ("core.js", "list.js", "painting.js", "timeline.js", "panels.js", "instance.js", "table.js", "main.js")
+_TEXTS = re.compile(r'("(?:[^"\\]|\\.)*"|`[^`]*`)')
 _SIGNS = re.compile(r" ?([=(){},;:?<>&|*]+) ?")
 _STYLES = ("view.css", "live.css")
 
 
 def script() -> str:
-    """The files of the script as one ES module, without comments and spare spaces: every view sends it to the browser."""
+    """The files of the script as one ES module, without comments and spare space: every view sends it to the browser."""
     lines = (line.strip() for name in _SCRIPTS for line in static_text(name).splitlines())
-    return "\n".join(_tight(line) for line in lines if line and not line.startswith("//"))
+    joined = "\n".join(_tight(line) for line in lines if line and not line.startswith("//"))
+    return re.sub(r"(?<=[{(\[,;])\n", "", joined)
 
 
 def _tight(line: str) -> str:
-    """A line without spaces around signs; one with a template or perhaps a pattern stays as it is, and so do texts."""
-    if re.search("[`'/]", line):
+    """A line without spaces around signs. Texts stay as they are, and so do lines with nested texts or perhaps a pattern."""
+    if re.search("['/]|`.*`.*`", line):
         return line
-    return "".join(part if part.startswith('"') else _SIGNS.sub(r"\1", part) for part in _TEXTS.split(line))
+    return "".join(part if part.startswith(('"', "`")) else _SIGNS.sub(r"\1", part) for part in _TEXTS.split(line))
 
 
 def style() -> str:

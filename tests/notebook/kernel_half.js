@@ -116,13 +116,14 @@ class Model {
   answer(message) {
     let answer;
     if (harness.refusal && message.ask === "do") answer = { error: harness.refusal };
+    else if (harness.failing === message.ask) answer = { error: "this cannot be told" };
     else answer = ANSWERS[message.ask](message, this.get("snapshot"));
     this.emit("msg:custom", { answer: message.id, ...answer });
   }
 }
 
 globalThis.harness = {
-  sent: [], silent: false, refusal: "", big: "", picture, timers: new Set(),
+  sent: [], silent: false, refusal: "", failing: "", big: "", picture, timers: new Set(),
   async start(script, snapshot) {
     const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
     this.widget = (await import(url)).default;

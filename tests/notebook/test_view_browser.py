@@ -88,6 +88,12 @@ def test_a_held_instance_says_why(view: ViewPage):
     view.page.get_by_text("event 7: history has geocode").wait_for()
 
 
+def test_what_was_purged_says_so_and_offers_nothing(view: ViewPage):
+    view.open("{ kind: 'instance', id: 'gone', status: '', waits: [], note: 'purged', actions: [], over: true, n: 0, now: 0 }")
+    view.page.get_by_text("purged").wait_for()
+    assert view.page.locator("button:visible").count() == 0
+
+
 # ---- timeline
 
 
@@ -228,6 +234,18 @@ def test_a_large_payload_is_shown_in_pages(view: ViewPage):
     assert view.run("document.querySelector('.dfnb-text').textContent.length") == 4 * 65536
     panel.get_by_role("button", name="Earlier").click()
     panel.get_by_text("characters 131,073 to 393,216 of").wait_for()
+
+
+def test_a_question_that_fails_is_told_and_asked_again_with_the_next_news(view: ViewPage):
+    view.open()
+    view.run("harness.failing = 'history'")
+    panel = view.tab("History")
+    panel.get_by_text("this cannot be told").wait_for()
+    asked = view.run("harness.asked('history').length")
+    view.drawn()
+    assert view.run("harness.asked('history').length") == asked
+    view.run("harness.failing = ''; harness.tell({ set: { custom: 'x' } })")
+    panel.get_by_text("geocode_39").first.wait_for()
 
 
 def test_printed_lines_and_the_code_are_shown(view: ViewPage):

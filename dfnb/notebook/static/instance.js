@@ -210,8 +210,7 @@ class Tabs {
     const at = this.names.indexOf(this.open);
     const places = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 };
     if (!(event.key in places)) return;
-    event.preventDefault();
-    event.stopPropagation();
+    take(event);
     const name = this.names.at(places[event.key] % this.names.length);
     this.choose(name);
     this.tabs[name].focus();

@@ -286,21 +286,12 @@ class PayloadsPanel {
   }
 
   // What there is changes with the history, so that is what decides about asking again.
-  async show(picture) {
-    this.picture = picture;
-    const stamp = `${picture.epoch} ${picture.counts?.events} ${picture.over}`;
-    if (stamp === this.stamp || this.isAsking) return;
-    this.isAsking = true;
-    this.stamp = stamp;
-    try {
+  show(picture) {
+    renew(this, `${picture.epoch} ${picture.counts?.events} ${picture.over}`, this.list.empty, async () => {
       ({ rows: this.rows } = await this.view.ask("payloads"));
-      this.epoch = (this.epoch || 0) + 1;
-      this.list.show(this.rows.length, this.epoch);
+      this.list.show(this.rows.length, this.stamp);
       this.choose();
-    } catch (error) {
-      write(this.list.empty, error.message);
-    }
-    this.isAsking = false;
+    });
   }
 
   // The payloads of one task of the timeline.
@@ -309,7 +300,7 @@ class PayloadsPanel {
     this.choose();
   }
 
-  async choose() {
+  choose() {
     if (!this.rows.length || (!this.filter && this.list.selected >= 0)) return;
     const wanted = this.filter;
     const index = wanted ? this.rows.findIndex((row) => row.task === wanted.id && (row.g ?? wanted.g) === wanted.g) : 0;
@@ -359,17 +350,8 @@ class CodePanel {
     this.node = h("div", "", this.note, this.source);
   }
 
-  async show(picture) {
-    const stamp = `${picture.epoch} ${picture.counts?.events} ${picture.code}`;
-    if (stamp === this.stamp || this.isAsking) return;
-    this.isAsking = true;
-    this.stamp = stamp;
-    try {
-      this.fill(await this.view.ask("code"));
-    } catch (error) {
-      write(this.note, error.message);
-    }
-    this.isAsking = false;
+  show(picture) {
+    renew(this, `${picture.epoch} ${picture.counts?.events} ${picture.code}`, this.note, async () => this.fill(await this.view.ask("code")));
   }
 
   fill({ source, line, version, note }) {
