@@ -27,7 +27,7 @@ from .conftest import Caller
 
 ORIGIN = "http://127.0.0.1:7071"
 BOUNDS: dict[str, Any] = {"longest_wait": 0.01, "max_body": 1 << 16}
-EXAMPLES = 15
+EXAMPLES = 10
 KNOWN = {
     "functionName": ("echo", "WAITS", "fails", "parent"),
     "instanceId": ("running", "suspended", "completed", "failed", "terminated", "pending", "called", "family", "family-child"),
