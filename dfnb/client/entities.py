@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dfnb.client import html
+from dfnb.client import html, shown
 from dfnb.client.wire import moment
 from dfnb.errors import DfnbError
 from dfnb.records import payload
@@ -156,7 +156,7 @@ def _operation_line(one: OperationRecord) -> tuple[str, ...]:
         one.status,
         one.caller or "a client",
         clock(None if one.ran_at is None else to_datetime(one.ran_at)),
-        "" if one.took is None else f"{one.took / 1000:.3g} ms",
+        "" if one.took is None else shown.brief(one.took),
         _cut(one.input or ""),
         _cut(one.failure.summary if one.failure is not None else one.result or ""),
     )
@@ -236,7 +236,7 @@ class EntityHandle:
 
 def clock(when: datetime | None) -> str:
     """A time in the local zone."""
-    return "" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return "" if when is None else shown.date_and_time(when.timestamp() * 1000)
 
 
 def state_text(state: Any, indent: int | None = None) -> str:

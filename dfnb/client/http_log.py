@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from dfnb.client import html
+from dfnb.client import html, test_mode
 from dfnb.client.entities import clock
 from dfnb.records.http import Exchange, Headers, response_text
 from dfnb.records.times import to_datetime
@@ -138,7 +138,7 @@ class HttpExchange:
 
     def _repr_html_(self) -> str:
         rows = [
-            html.row("sent", escape(f"{clock(self.timestamp)}, took {_seconds(self.duration)}")),
+            html.row("sent", escape(f"{clock(self.timestamp)}, took {_measured(self.duration)}")),
             html.row("asked wait", escape(_seconds(self.asked_wait))),
             html.row("real wait", escape(_real_wait(self))),
             html.row("note", escape(self.note or "")),
@@ -300,7 +300,7 @@ def _real_wait(one: HttpExchange) -> str:
     """How long it was left alone; while it still is, until when."""
     if one.waited is None and one.due_at is not None:
         return f"until {clock(one.due_at)}"
-    return _seconds(one.waited)
+    return _measured(one.waited)
 
 
 def _row_html(one: HttpExchange) -> str:
@@ -319,6 +319,11 @@ def _pill(one: HttpExchange) -> str:
 
 def _seconds(span: timedelta | None) -> str:
     return "" if span is None else f"{span.total_seconds():.3g} s" if span < timedelta(seconds=100) else str(span).partition(".")[0]
+
+
+def _measured(span: timedelta | None) -> str:
+    """The same for what was measured, which test mode freezes."""
+    return test_mode.LENGTH if test_mode.is_on() and span is not None else _seconds(span)
 
 
 def _span(microseconds: int | None) -> timedelta | None:

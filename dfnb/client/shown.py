@@ -41,3 +41,8 @@ def span(milliseconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def brief(microseconds: int) -> str:
+    """A short length of time in milliseconds."""
+    return test_mode.LENGTH if test_mode.is_on() else f"{microseconds / 1000:.3g} ms"

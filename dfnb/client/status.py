@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from dfnb.client import test_mode
 from dfnb.records import payload
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted
@@ -162,5 +163,7 @@ def _one_wait(wait: Wait, is_defined: Callable[[str, str], bool], now: int) -> s
 
 def _clock_time(microseconds: int, now: int) -> str:
     """A time of day in the local zone, with the date when it is another day."""
+    if test_mode.is_on():
+        return test_mode.TIME_OF_DAY
     local, today = to_datetime(microseconds).astimezone(), to_datetime(now).astimezone()
     return local.strftime("%H:%M:%S" if local.date() == today.date() else "%Y-%m-%d %H:%M:%S")
