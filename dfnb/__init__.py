@@ -5,7 +5,20 @@
 
 from typing import Any
 
-from dfnb.app import DurableApp, close, current, instance, open, sql, start, start_many
+from dfnb.app import (
+    DurableApp,
+    close,
+    current,
+    definitions,
+    entities,
+    instance,
+    instances,
+    open,
+    sql,
+    start,
+    start_many,
+    stats,
+)
 from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.entities import CleanEntityStorageResult, DurableEntityStatus, EntityHandle, EntityStateResponse
 from dfnb.client.http_log import HttpExchange, HttpLog
@@ -158,15 +171,19 @@ __all__ = [
     "close",
     "connect",
     "current",
+    "definitions",
+    "entities",
     "entity",
     "follow",
     "http_trigger",
     "instance",
+    "instances",
     "open",
     "orchestrator",
     "sql",
     "start",
     "start_many",
+    "stats",
 ]
 
 

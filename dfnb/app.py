@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.instance import Instance
 from dfnb.client.keys import HubKeys
+from dfnb.client.stats import HubStats
 from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.client.tables import EntitiesTable, InstancesTable
 from dfnb.definitions import DEFAULT, Definition, Registry, WithBuiltIns
 from dfnb.durable_http.secrets import use_key
 from dfnb.durable_http.tokens import as_token_source
@@ -271,6 +273,16 @@ class DurableApp:
         return f"<DurableApp {self.path!r}{' (closed)' if self._closed else ''}>"
 
 
+@dataclasses.dataclass(frozen=True)
+class DefinitionsTable:
+    """What cells have defined, and what instances wait for somebody to define. A notebook shows it live."""
+
+    app: DurableApp
+
+    def __repr__(self) -> str:
+        return f"<DefinitionsTable: {len(self.app.registry.all())} defined>"
+
+
 def _close_at_exit(app: DurableApp) -> Callable[[], None]:
     """Close at the interpreter's polite end, without keeping the app alive until then."""
     reference = weakref.ref(app)
@@ -336,3 +348,28 @@ def instance(instance_id: str) -> Instance:
 def sql(query: str, params: Sequence[Any] | None = None) -> Relation:
     """A DuckDB relation over the current app's hub; see `DurableApp.sql`."""
     return current().sql(query, params)
+
+
+def instances(
+    *, runtime_status: Any = None, name: str | None = None, prefix: str | None = None, created_from: datetime | None = None,
+    created_to: datetime | None = None, limit: int = 100,
+) -> InstancesTable:
+    """The newest instances of the current app that fit every condition given, as a table; live in a notebook."""
+    return InstancesTable(current().client, None, runtime_status, name, prefix, created_from, created_to, limit)
+
+
+def entities(*, name: str | None = None, prefix: str | None = None, limit: int = 100) -> EntitiesTable:
+    """The entities of the current app that have a state, as a table; live in a notebook."""
+    return EntitiesTable(current().client, name, prefix, limit)
+
+
+def definitions() -> DefinitionsTable:
+    """What cells have defined, and what instances wait for somebody to define, as a table; live in a notebook."""
+    return DefinitionsTable(current())
+
+
+def stats(
+    *, created_time_from: datetime | None = None, created_time_to: datetime | None = None, name: str | None = None
+) -> HubStats:
+    """How the current app's instances did: counts, charts of created and ended over time, durations by orchestrator."""
+    return current().client.stats(created_time_from=created_time_from, created_time_to=created_time_to, name=name)

@@ -126,6 +126,10 @@ class EntityClient:
         page = [status_of_entity(record, self.is_defined) for record in found[:limit]]
         return EntityPage(page, token(found[limit - 1].key) if len(found) > limit else None)
 
+    def count_entities(self) -> dict[str, tuple[int, int]]:
+        """How many entities have a state, and how many operations wait, by the name of the entities."""
+        return self._hub.count_entities()
+
     def entity_operations(self, entity_id: EntityRef, limit: int = 100) -> OperationTable:
         """The latest operations of an entity, newest first, those that wait included."""
         if limit < 1:

@@ -12,10 +12,11 @@ from typing import Any
 
 from dfnb.client import test_mode
 from dfnb.client.entity_client import EntityClient
-from dfnb.client.http_log import HttpLog, http_log
+from dfnb.client.http_log import HttpExchange, HttpLog, http_log
 from dfnb.client.instance import Instance
 from dfnb.client.paging import read_token, token
 from dfnb.client.responses import BlockingResponses
+from dfnb.client.stats import HubStats
 from dfnb.client.status import (
     DurableOrchestrationStatus,
     InstancePage,
@@ -25,9 +26,10 @@ from dfnb.client.status import (
     waiting_sentence,
 )
 from dfnb.client.wire import history_events
-from dfnb.definitions import name_of
+from dfnb.definitions import Definition, name_of
 from dfnb.errors import InstanceConflictError, InstanceFinishedError, InstanceNotFoundError
-from dfnb.hub.http_state import CallSummary
+from dfnb.hub.figures import Overview
+from dfnb.hub.http_state import CallSummary, ExchangeLine
 from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
 from dfnb.records import payload
 from dfnb.records.history import (
@@ -56,6 +58,9 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
 
     Every method may be called from any thread and returns once its work is on disk.
     """
+
+    where = ""
+    """The address of the server behind it; empty for a hub of this process."""
 
     # start
 
@@ -135,7 +140,7 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
             raise ValueError("limit must be at least 1")
         after = read_token(continuation_token, 2)
         wanted = InstanceQuery(
-            as_microseconds(created_time_from), as_microseconds(created_time_to), _statuses(runtime_status), instance_id_prefix,
+            as_microseconds(created_time_from), as_microseconds(created_time_to), status_names(runtime_status), instance_id_prefix,
             name, limit + 1, None if after is None else (after[0], after[1]), include_entities,
         )
         found = self._hub.query(wanted)
@@ -149,6 +154,25 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
     def counts(self) -> dict[str, int]:
         """How many instances there are by runtime status."""
         return self._hub.counts()
+
+    def stats(
+        self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None, name: str | None = None
+    ) -> HubStats:
+        """How the instances created in the window did: counts, when they were created and ended, how long they took."""
+        wanted = InstanceQuery(as_microseconds(created_time_from), as_microseconds(created_time_to), name=name)
+        return HubStats(self._hub.figures(wanted))
+
+    def overview(self, wanted: InstanceQuery) -> Overview:
+        """Counts and times of what fits a question."""
+        return self._hub.overview(wanted)
+
+    def records(self, wanted: InstanceQuery) -> list[InstanceRecord]:
+        """The records of instances that fit, newest first."""
+        return self._hub.query(wanted)
+
+    def find_many(self, ids: Sequence[str]) -> dict[str, InstanceRecord]:
+        """The records of those instances that there are, by id."""
+        return self._hub.find_many(ids)
 
     def history(self, instance_id: str, *, generation: int | None = None) -> list[Recorded]:
         """The recorded events of an instance, oldest first: of one generation, or of all."""
@@ -168,6 +192,15 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
     def calls(self, record: InstanceRecord, limit: int) -> list[CallSummary]:
         """How the latest HTTP calls of an instance stand, however many requests they have sent."""
         return self._hub.calls(record, limit)
+
+    def exchange_lines(self, record: InstanceRecord, after: int = -1) -> list[ExchangeLine]:
+        """The exchanges of an instance's HTTP calls behind a position, oldest first, without what they carried."""
+        return self._hub.exchange_lines(record, after)
+
+    def exchange_at(self, record: InstanceRecord, pos: int) -> HttpExchange | None:
+        """One exchange, whole; None if there is none at that position."""
+        found = self._hub.exchange_at(record, pos)
+        return None if found is None else HttpExchange(record.id, found, None)
 
     def record(self, instance_id: str) -> InstanceRecord:
         record = self._hub.find(instance_id)
@@ -191,6 +224,10 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
     def children(self, instance_id: str) -> list[InstanceRecord]:
         """The sub-orchestrations an instance has started."""
         return self._hub.children(instance_id)
+
+    def definition(self, name: str) -> Definition | None:
+        """The orchestrator of that name as this process defines it; None if it does not."""
+        return self._registry.get("orchestrator", name)
 
     def source_of(self, record: InstanceRecord) -> str | None:
         """The source of the orchestrator as the instance runs it; None when it was not kept."""
@@ -302,6 +339,10 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
             record = self._settle(ended).record
         return PurgeHistoryResult(self._hub.purge([record]))
 
+    def purge_ended(self, instance_ids: Sequence[str]) -> PurgeHistoryResult:
+        """Delete those of the instances that have ended, all at once."""
+        return PurgeHistoryResult(self._hub.purge(list(self.find_many(instance_ids).values())))
+
     def purge_many(
         self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
         runtime_status: Statuses = None,
@@ -311,7 +352,7 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
         Raises ValueError for a status no instance can end with: a filter that means nothing never means everything.
         """
         ended = ("Completed", "Failed", "Terminated", "Canceled")
-        statuses = _statuses(runtime_status)
+        statuses = status_names(runtime_status)
         wrong = [status for status in statuses if status not in ended]
         if wrong or (runtime_status is not None and not statuses):
             given = ", ".join(wrong) or "nothing"
@@ -353,7 +394,8 @@ def check_instance_id(instance_id: object) -> str:
     return instance_id
 
 
-def _statuses(given: Statuses) -> tuple[str, ...]:
+def status_names(given: Statuses) -> tuple[str, ...]:
+    """The names of the statuses given, as the hub writes them; ValueError for one it does not know."""
     if given is None:
         return ()
     if isinstance(given, OrchestrationRuntimeStatus):

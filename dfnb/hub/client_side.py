@@ -17,7 +17,8 @@ from dfnb.errors import (
     InstanceFinishedError,
     InstanceNotFoundError,
 )
-from dfnb.hub import reader
+from dfnb.hub import overview, reader
+from dfnb.hub.figures import Figures, Overview
 from dfnb.hub.http_client import HttpClientSide
 from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
 from dfnb.hub.sql import query
@@ -146,6 +147,22 @@ class HubClientSide(HttpClientSide):
         """How many instances there are by status."""
         self.flush()
         return dict(self._read(lambda cursor: cursor.execute(query("count_instances")).fetchall()))
+
+    def find_many(self, ids: Sequence[str]) -> dict[str, InstanceRecord]:
+        """The latest committed state of those instances that there are, by id."""
+        found = {id: record for id in ids if (record := self.peek(id)) is not None}
+        missing = [id for id in ids if id not in found]
+        return found | {record.id: record for record in (self._find_ended(missing) if missing else ())}
+
+    def overview(self, wanted: InstanceQuery) -> Overview:
+        """Counts and times of what fits a question."""
+        self.flush()
+        return self._read(lambda cursor: overview.overview(cursor, wanted))
+
+    def figures(self, wanted: InstanceQuery) -> Figures:
+        """What the instances that fit did, all in all."""
+        self.flush()
+        return self._read(lambda cursor: overview.figures(cursor, wanted))
 
     def payloads(self, records: Sequence[InstanceRecord]) -> dict[int, tuple[str | None, ExecutionCompleted | None]]:
         """Input and end of each instance, by key."""

@@ -57,6 +57,12 @@ class EntityClientSide(WorkingSet):
         self.flush()
         return self._read(lambda cursor: entity_reader.list_entities(cursor, wanted))
 
+    def count_entities(self) -> dict[str, tuple[int, int]]:
+        """How many entities have a state, and how many operations wait, by the name of the entities."""
+        self.flush()
+        rows = self._read(lambda cursor: cursor.execute(query("count_entities")).fetchall())
+        return {name: (count, waiting) for name, count, waiting in rows}
+
     def entity_operations(self, record: EntityRecord, limit: int) -> list[OperationRecord]:
         """The latest operations of an entity, newest first."""
         return self._read(lambda cursor: entity_reader.operations(cursor, record, limit))

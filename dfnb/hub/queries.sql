@@ -92,6 +92,21 @@ WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?
 -- name: count_instances
 SELECT status, count(*) FROM instance GROUP BY status ORDER BY status
 
+-- name: count_by_name
+SELECT name, status, count(*), min(created_at), max(created_at) FROM instance WHERE {} GROUP BY name, status ORDER BY name, status
+
+-- name: over_time
+SELECT CAST(({} - ?) // ? AS INTEGER) AS span, status, count(*) FROM instance WHERE {} GROUP BY span, status
+
+-- name: durations
+SELECT name, count(*), count(*) FILTER (ended_pos IS NULL), count(*) FILTER (status = 'Failed'), avg(took), median(took),
+    quantile_cont(took, 0.95), max(took), min(created_at), max(updated_at)
+FROM (SELECT *, CASE WHEN status = 'Completed' THEN updated_at - created_at END AS took FROM instance)
+WHERE {} GROUP BY name ORDER BY count(*) DESC, name
+
+-- name: count_entities
+SELECT name, count(*) FILTER (state IS NOT NULL), CAST(sum(waiting) AS BIGINT) FROM entity GROUP BY name ORDER BY name
+
 -- name: purgeable
 SELECT key FROM instance WHERE {}
 

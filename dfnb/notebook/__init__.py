@@ -10,11 +10,11 @@ from dfnb import app as apps
 from dfnb.definitions import DEFAULT
 from dfnb.errors import DfnbError, HubClosedError
 from dfnb.notebook import commands, complete, formatters, live
-from dfnb.notebook.formatters import InstancesTable, instances_table
+from dfnb.notebook.formatters import instances_table
 from dfnb.notebook.magics import DfnbMagics
 from dfnb.notebook.where import hub_path
 
-__all__ = ["InstancesTable", "instances_table", "load", "unload"]
+__all__ = ["instances_table", "load", "unload"]
 
 Shell = Any
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any
 
 from dfnb.client.instance import Instance
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import DfnbError, InstanceFinishedError, InstanceNotFoundError
+from dfnb.records.history import ExecutionResumed, ExecutionRewound, ExecutionSuspended, ExecutionTerminated, HistoryEvent
 
 Picture = dict[str, Any]
 
@@ -40,18 +42,41 @@ def perform(client: DurableOrchestrationClient, instance_id: str, request: Pictu
 
 
 def perform_many(client: DurableOrchestrationClient, ids: Iterable[str], request: Picture) -> Picture:
-    """The same for several instances; those that have ended or gone in the meantime are counted, not an error."""
-    done, ended, failed = 0, 0, ""
+    """The same for several instances, on disk together; those that have ended or gone in the meantime are counted, not an error."""
+    action, ids = str(request.get("action")), list(ids)
+    if action == "purge":
+        done = client.purge_ended(ids).instances_deleted
+        return {"done": _counted(done, "purged", len(ids) - done, "had not ended or gone", "")}
+    if action in _MESSAGES:
+        return _send_many(client, ids, action, request)
+    done, failed = 0, ""
     for id in ids:
         try:
             perform(client, id, request)
             done += 1
+        except DfnbError as error:
+            failed = failed or str(error)
+    return {"done": _counted(done, "done", len(ids) - done, "not", failed)}
+
+
+def _send_many(client: DurableOrchestrationClient, ids: list[str], action: str, request: Picture) -> Picture:
+    make, past = _MESSAGES[action]
+    sent: list[Future[None]] = []
+    ended, failed = 0, ""
+    for id in ids:
+        try:
+            sent.append(client.send(id, make(_reason(request)), action))
         except (InstanceFinishedError, InstanceNotFoundError):
             ended += 1
         except DfnbError as error:
             failed = failed or str(error)
-    words = [f"{done} done", f"{ended} had ended or gone" if ended else "", failed]
-    return {"done": ", ".join(filter(None, words))}
+    for future in sent:
+        client._settle(future)
+    return {"done": _counted(len(sent), past, ended, "had ended or gone", failed)}
+
+
+def _counted(done: int, past: str, others: int, why: str, failed: str) -> str:
+    return ", ".join(filter(None, [f"{done:,} {past}", f"{others:,} {why}" if others else "", failed]))
 
 
 def _reason(request: Picture) -> str | None:
@@ -101,4 +126,9 @@ def _purge(run: Instance, request: Picture) -> Picture:
 _HANDLERS: dict[str, Callable[[Instance, Picture], Picture]] = {
     "suspend": _suspend, "resume": _resume, "raise": _raise, "terminate": _terminate, "rewind": _rewind, "restart": _restart,
     "purge": _purge,
+}  # fmt: skip
+
+_MESSAGES: dict[str, tuple[Callable[[str | None], HistoryEvent], str]] = {
+    "suspend": (ExecutionSuspended, "suspended"), "resume": (ExecutionResumed, "resumed"),
+    "terminate": (ExecutionTerminated, "terminated"), "rewind": (lambda reason: ExecutionRewound((), reason), "rewound"),
 }  # fmt: skip

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from IPython.core.error import UsageError
 
 from dfnb import app as apps
-from dfnb.app import DurableApp
+from dfnb.app import DefinitionsTable, DurableApp
 from dfnb.client.entities import EntityHandle, EntityPage
 from dfnb.client.http_log import HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.remote.follow import Followed
 from dfnb.client.status import DurableOrchestrationStatus
+from dfnb.client.tables import EntitiesTable, InstancesTable
 from dfnb.errors import nearest
 from dfnb.notebook import arguments, live, serving
 from dfnb.notebook import attach as attaching
-from dfnb.notebook.formatters import HistoryTable, InstancesTable
+from dfnb.notebook.formatters import HistoryTable
 from dfnb.notebook.snapshot import InstanceTracker
 from dfnb.notebook.where import shown
+from dfnb.records.instance import OrchestrationRuntimeStatus
 
 if TYPE_CHECKING:
     from dfnb.client.remote.client import RemoteOrchestrationClient
@@ -325,14 +327,11 @@ def _list(user_ns: Names, rest: str) -> Any:
     words, options = arguments.words_and_options(rest, ("status", "name", "prefix", "limit"), ("live",))
     if words:
         raise UsageError(f"list takes options only; did you mean --prefix {words[0]}?")
-    client = apps.current().client
-    question: dict[str, Any] = {
-        "runtime_status": options.get("status"),
-        "name": options.get("name"),
-        "instance_id_prefix": options.get("prefix"),
-        "limit": arguments.count(options.get("limit", "50"), "--limit"),
-    }
-    return InstancesTable(client, **question) if "live" in options else client.instances(**question)
+    client, limit = apps.current().client, arguments.count(options.get("limit", "50"), "--limit")
+    status, name, prefix = (options.get(option) for option in ("status", "name", "prefix"))
+    if "live" in options:
+        return InstancesTable(client, None, OrchestrationRuntimeStatus.parse(status).value if status else None, name, prefix)
+    return client.instances(runtime_status=status, name=name, instance_id_prefix=prefix, limit=limit)
 
 
 # ---- entities
@@ -364,13 +363,28 @@ def _entity(user_ns: Names, rest: str) -> EntityHandle:
     return found
 
 
-@_command("entities [--name NAME] [--limit N]", "the entities that have a state, as a table", options=("name", "limit"))
-def _entities(user_ns: Names, rest: str) -> EntityPage:
-    words, options = arguments.words_and_options(rest, ("name", "limit"))
+@_command(
+    "entities [--name NAME] [--limit N] [--live]", "the entities that have a state, as a table", options=("name", "limit"),
+    flags=("live",),
+)
+def _entities(user_ns: Names, rest: str) -> EntityPage | EntitiesTable:
+    words, options = arguments.words_and_options(rest, ("name", "limit"), ("live",))
     if words:
         raise UsageError(f"entities takes options only; did you mean --name {words[0]}, or `%dfnb entity {words[0]}`?")
     limit = arguments.count(options.get("limit", "50"), "--limit")
-    return apps.current().client.entities(options.get("name"), limit=limit)
+    client = apps.current().client
+    return EntitiesTable(client, options.get("name")) if "live" in options else client.entities(options.get("name"), limit=limit)
+
+
+# ---- all at once
+
+
+@_command("definitions", "what cells have defined, and what instances wait for, as a live table")
+def _definitions(user_ns: Names, rest: str) -> DefinitionsTable:
+    words, _ = arguments.words_and_options(rest)
+    if words:
+        raise UsageError("definitions takes nothing behind it")
+    return DefinitionsTable(apps.current())
 
 
 # ---- the rest

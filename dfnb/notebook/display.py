@@ -24,8 +24,10 @@ def static_text(name: str) -> str:
 
 def bundle(picture: Picture) -> dict[str, str]:
     """Both twins of a picture, by mime type."""
-    if picture["kind"] == "table":
-        return {"text/plain": table_text(picture), "text/html": table_html(picture)}
+    if picture["kind"] in ("table", "entities", "definitions"):
+        from dfnb.notebook import table_twins  # which is made of pieces of this file
+
+        return {"text/plain": table_twins.text(picture), "text/html": table_twins.page(picture)}
     return {"text/plain": instance_text(picture), "text/html": instance_html(picture)}
 
 
@@ -105,13 +107,6 @@ def instance_text(picture: Picture) -> str:
     return f"{what}>"
 
 
-def table_text(picture: Picture) -> str:
-    """Columns side by side, a line for each instance."""
-    rows = [picture["rows"][id] for id in picture["order"]]
-    lines = [(state(row), row["name"], row["id"], elapsed(row), _why(row)) for row in rows]
-    return columns(("status", "name", "id", "elapsed", "waiting for"), lines, _foot(picture))
-
-
 def columns(titles: Sequence[str], lines: Sequence[Sequence[str]], foot: str = "") -> str:
     """Text in columns as wide as they need to be."""
     if not lines:
@@ -120,15 +115,6 @@ def columns(titles: Sequence[str], lines: Sequence[Sequence[str]], foot: str = "
     widths = [max(len(line[column]) for line in table) for column in range(len(titles))]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     return "\n".join([*shown, foot] if foot else shown)
-
-
-def _why(row: Picture) -> str:
-    return row.get("note") or ", ".join(waiting(row))
-
-
-def _foot(picture: Picture) -> str:
-    words = ["" if picture["order"] else "no instances", "there are more" if picture["more"] else "", picture["note"]]
-    return "; ".join(filter(None, words))
 
 
 # ---- HTML
@@ -141,7 +127,7 @@ def page(body: str) -> str:
 
 def instance_html(picture: Picture) -> str:
     shown = [
-        html.row("held" if picture.get("held") else "waiting for", _waits_html(picture)),
+        html.row("held" if picture.get("held") else "waiting for", waits_html(picture)),
         html.row("HTTP calls", "".join(map(_call_html, picture.get("calls", ()))), "dfnb-calls"),
         html.row("custom status", escape(picture.get("custom") or "")),
         html.row("output", escape(picture.get("output") or ""), "dfnb-mono"),
@@ -160,7 +146,8 @@ def _head(picture: Picture) -> list[str]:
     ]
 
 
-def _waits_html(picture: Picture) -> str:
+def waits_html(picture: Picture) -> str:
+    """What it waits for, a line each."""
     missing = [True] if picture.get("held") else [wait.get("missing") for wait in picture["waits"]]
     return "".join(
         f'<div class="{"dfnb-missing" if cell else "dfnb-wait"}">{escape(text)}</div>'
@@ -209,22 +196,6 @@ def _lines_html(lines: Iterable[Picture]) -> str:
 def _line_html(line: Picture) -> str:
     text = event_text(line) if "kind" in line else str(line["text"])
     return f'<div><span>{clock(line["at"])}</span> {html.span("dfnb-bad" if line.get("bad") else "", text)}</div>'
-
-
-def table_html(picture: Picture) -> str:
-    rows = "".join(_table_row(picture["rows"][id]) for id in picture["order"])
-    foot = _foot(picture)
-    table = html.table(("status", "name", "id", "elapsed", "waiting for"), rows)
-    return page(table + (html.span("dfnb-quiet", foot) if foot else ""))
-
-
-def _table_row(row: Picture) -> str:
-    why = escape(row["note"]) if row.get("note") else _waits_html(row)
-    cells = [
-        f"<td>{html.span('dfnb-pill', state(row))}</td>", html.cell("dfnb-name", row["name"]), html.cell("dfnb-id", row["id"]),
-        html.cell("dfnb-time", elapsed(row)), f"<td>{why}</td>",
-    ]
-    return f'<tr data-state="{escape(state(row))}">{"".join(cells)}</tr>'
 
 
 def lines_table_html(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -6,20 +6,23 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from dfnb import app as apps
+from dfnb.app import DefinitionsTable
 from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, OperationTable, clock, state_text
 from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.remote.follow import Followed
+from dfnb.client.stats import HubStats
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage
-from dfnb.client.sync import DurableOrchestrationClient
+from dfnb.client.tables import EntitiesTable, InstancesTable
 from dfnb.definitions import Definition
 from dfnb.errors import DfnbError
-from dfnb.notebook import display, live
+from dfnb.notebook import display, live, table_twins
 from dfnb.notebook.events import event_line, subject_of
 from dfnb.notebook.followed import FollowedTracker
 from dfnb.notebook.live import Tracker
+from dfnb.notebook.other_tables import DefinitionsTracker, EntitiesTracker
 from dfnb.notebook.snapshot import InstanceTracker, Picture, picture_of_status
-from dfnb.notebook.tables import TableTracker
+from dfnb.notebook.tables import GivenTracker, InstancesTracker, TableTracker
 from dfnb.records.history import Recorded
 
 Shell = Any
@@ -53,29 +56,15 @@ def _history_line(row: Recorded, names: dict[int, str]) -> tuple[str, ...]:
     return display.clock(event["at"]), str(row.turn or ""), event["kind"], "" if task is None else str(task), words
 
 
-class InstancesTable:
-    """A table of instances that stays up to date where it is displayed."""
-
-    def __init__(self, client: DurableOrchestrationClient, ids: Sequence[str] | None = None, **question: Any) -> None:
-        self._client = client
-        self._ids = ids
-        self._question = question
-
-    def tracker(self) -> TableTracker:
-        return TableTracker(self._client, self._ids, **self._question)
-
-
 def instances_table(
     instances: Iterable[Instance] | None = None, *, runtime_status: Any = None, name: str | None = None,
     prefix: str | None = None, limit: int = 50,
 ) -> InstancesTable:
     """A live table of the given instances, or of the newest ones of the current hub that fit."""
-    if instances is not None:
-        given = list(instances)
-        client = given[0].client if given else apps.current().client
-        return InstancesTable(client, [instance.id for instance in given])
-    question = {"runtime_status": runtime_status, "name": name, "instance_id_prefix": prefix, "limit": limit}
-    return InstancesTable(apps.current().client, **question)
+    if instances is None:
+        return InstancesTable(apps.current().client, None, runtime_status, name, prefix, limit=limit)
+    given = list(instances)
+    return InstancesTable(given[0].client if given else apps.current().client, [instance.id for instance in given])
 
 
 # ---- from values to pictures
@@ -85,13 +74,27 @@ def _instance_tracker(instance: Instance) -> Tracker:
     return InstanceTracker(instance.client, instance.id, instance.name)
 
 
+def table_tracker(table: InstancesTable | EntitiesTable | DefinitionsTable) -> TableTracker:
+    """What follows the rows of a table."""
+    if isinstance(table, DefinitionsTable):
+        return DefinitionsTracker(table.app)
+    if isinstance(table, EntitiesTable):
+        return EntitiesTracker(table.client, table.name, table.prefix, table.limit)
+    if table.ids is not None:
+        return GivenTracker(table.client, table.ids)
+    return InstancesTracker(
+        table.client, runtime_status=table.runtime_status, name=table.name, prefix=table.prefix, created_from=table.created_from,
+        created_to=table.created_to, limit=table.limit,
+    )  # fmt: skip
+
+
 def _list_tracker(values: list[Any]) -> Tracker:
     """A list of nothing but instances of one hub is a table; any other list is none of our business."""
     if not values or not all(isinstance(value, Instance) for value in values):
         raise NotImplementedError
     if any(value.client is not values[0].client for value in values):
         raise NotImplementedError
-    return TableTracker(values[0].client, [value.id for value in values])
+    return GivenTracker(values[0].client, [value.id for value in values])
 
 
 def _seen(tracker: Tracker) -> Picture:
@@ -108,7 +111,7 @@ def _statuses_picture(statuses: Sequence[DurableOrchestrationStatus]) -> Picture
 def _list_html(values: list[Any]) -> str:
     """HTML for a list of statuses or of recorded events."""
     if values and all(isinstance(value, DurableOrchestrationStatus) for value in values):
-        return display.table_html(_statuses_picture(values))
+        return table_twins.page(_statuses_picture(values))
     if values and all(isinstance(value, Recorded) for value in values):
         return HistoryTable(values)._repr_html_()
     raise NotImplementedError
@@ -152,8 +155,7 @@ def register(shell: Shell) -> Callable[[], None]:
 
     texts: list[tuple[type, Callable[[Any], str]]] = [
         (Instance, lambda value: display.instance_text(_seen(_instance_tracker(value)))),
-        (InstancesTable, lambda value: display.table_text(_seen(value.tracker()))),
-        (InstancePage, lambda value: display.table_text(_statuses_picture(value))),
+        (InstancePage, lambda value: table_twins.text(_statuses_picture(value))),
         (EntityHandle, _entity_text),
         (EntityPage, _page_text),
         (OperationTable, lambda value: display.columns(value.titles, value.lines()) if value else "no operations"),
@@ -162,13 +164,17 @@ def register(shell: Shell) -> Callable[[], None]:
     ]
     for kind, text in texts:
         teach(formatters["text/plain"], kind, _printer(text))
+    tables = (InstancesTable, EntitiesTable, DefinitionsTable)
     html = formatters["text/html"]
+    for table in tables:
+        teach(formatters["text/plain"], table, _printer(lambda value: table_twins.text(_seen(table_tracker(value)))))
+        teach(html, table, lambda value: table_twins.page(_seen(table_tracker(value))))
     teach(html, DurableOrchestrationStatus, lambda value: display.instance_html(picture_of_status(value)))
-    teach(html, InstancePage, lambda value: display.table_html(_statuses_picture(value)))
+    teach(html, InstancePage, lambda value: table_twins.page(_statuses_picture(value)))
     teach(html, Definition, lambda value: display.definition_html(value.kind, value.name, value.fingerprint, value.source))
     teach(html, list, _list_html)
     pages = (
-        EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, Followed,
+        EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, HubStats, Followed,
     )  # fmt: skip
     for kind in pages:
         teach(html, kind, lambda value: display.page(value._repr_html_()))
@@ -177,7 +183,8 @@ def register(shell: Shell) -> Callable[[], None]:
     if getattr(shell, "kernel", None) is not None:
         own = shell.display_formatter.ipython_display_formatter
         teach(own, Instance, lambda value: live.show(_instance_tracker(value)))
-        teach(own, InstancesTable, lambda value: live.show(value.tracker()))
+        for table in tables:
+            teach(own, table, lambda value: live.show(table_tracker(value)))
         teach(own, Followed, lambda value: live.show(FollowedTracker(value)))
         teach(own, list, lambda value: live.show(_list_tracker(value)))
 

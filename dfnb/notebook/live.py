@@ -121,7 +121,11 @@ class View:
         self._again = True
 
     def concerns(self, ids: frozenset[str]) -> bool:
-        return any(tracker.ids is None or not tracker.ids.isdisjoint(ids) for tracker in self._trail)
+        concerned = [tracker for tracker in self._trail if tracker.ids is None or not tracker.ids.isdisjoint(ids)]
+        for tracker in concerned:
+            if isinstance(tracker, TableTracker):
+                tracker.note(ids)
+        return bool(concerned)
 
     # what it is told
 
@@ -135,6 +139,8 @@ class View:
             delta = {} if shown.is_over else shown.look()
             if root is not shown and not root.is_over:
                 root.look()
+            if isinstance(shown, TableTracker) and shown.again_in is not None:
+                self._publisher.touch_later(self, shown.again_in)
             again, self._again = self._again or shown.restarted or shown.is_over, False
             if again:
                 delta = {"full": self._full()}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import dfnb
+from dfnb.definitions import declare
 from dfnb.records.history import ExecutionRewound, TaskScheduled
 
 Context = dfnb.DurableOrchestrationContext
@@ -21,7 +22,7 @@ def define(lab: Any, kind: str, name: str, body: str) -> Any:
     source = f"def {name}({parameter}):\n" + "\n".join("    " + line for line in body.splitlines())
     namespace: dict[str, Any] = {"timedelta": timedelta, "dfnb": dfnb}
     exec(source, namespace)
-    dfnb.definitions.declare(kind, namespace[name], registry=lab.registry, source=source)
+    declare(kind, namespace[name], registry=lab.registry, source=source)
     return namespace[name]
 
 

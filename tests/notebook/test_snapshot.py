@@ -16,7 +16,6 @@ from dfnb.engine.http import HttpSettings
 from dfnb.hub.http_state import CallSummary
 from dfnb.notebook import display
 from dfnb.notebook.snapshot import InstanceTracker, call_line
-from dfnb.notebook.tables import TableTracker
 
 
 @pytest.fixture
@@ -98,28 +97,6 @@ def test_a_purged_instance_is_over(app):
     run.purge(force=True)
     assert "purged" in tracker.look()["set"]["note"]
     assert tracker.is_over
-
-
-def test_a_table_tells_which_rows_changed(app):
-    one, two = app.client.start_many("ask", [1, 2])
-    tracker = TableTracker(app.client, [one.id, two.id])
-    first = tracker.look()
-    assert first["set"]["order"] == [one.id, two.id]
-    assert set(first["rows"]) == {one.id, two.id}
-    one.terminate()
-    one.wait(5)
-    delta = tracker.look()
-    assert list(delta["rows"]) == [one.id]
-    assert "set" not in delta
-    assert tracker.open_ids == [two.id]
-    assert not tracker.is_over
-
-
-def test_a_table_by_question_takes_in_new_instances(app):
-    tracker = TableTracker(app.client, name="ask", limit=2)
-    assert tracker.look() == {}
-    started = [app.client.start("ask").id for _ in range(3)]
-    assert tracker.look()["set"] == {"order": started[:0:-1], "more": 1}
 
 
 def test_entity_calls_signals_and_locks_are_events_like_others(app):

@@ -17,6 +17,7 @@ from dfnb.client.remote.api import Api, segment
 from dfnb.client.remote.entities import RemoteEntityClient, done
 from dfnb.client.remote.loop import RemoteLoop
 from dfnb.client.remote.shapes import ENDED, Statuses, is_over, iso, status_names, status_of
+from dfnb.client.remote.tables import RemoteTables
 from dfnb.client.remote.watching import Watching
 from dfnb.client.remote.wire import Wire
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
@@ -48,7 +49,7 @@ _LONG_AGO = "1970-01-01T00:00:00Z"
 _WHAT = {ExecutionTerminated: "terminate", ExecutionSuspended: "suspend", ExecutionResumed: "resume", ExecutionRewound: "rewind"}
 
 
-class RemoteOrchestrationClient(RemoteEntityClient, DurableOrchestrationClient):
+class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchestrationClient):
     """Starts, queries and manages the instances of a hub elsewhere: another kernel's, another process's, a Durable Functions app's.
 
     It is made by `dfnb.connect` and works like the client of one's own hub, with handles, tables and live views. What a Durable
