@@ -16,7 +16,8 @@ from dfnb.client.aio import AsyncDurableOrchestrationClient
 from dfnb.client.remote.client import RemoteOrchestrationClient
 from dfnb.client.remote.connect import connect
 from dfnb.errors import RemoteError, RemoteRefusedError, RemoteUnavailableError
-from tests.client.remote.fake_functions import BASE, KEY, FakeFunctions
+
+from .fake_functions import BASE, KEY, FakeFunctions
 
 Status = dfnb.OrchestrationRuntimeStatus
 

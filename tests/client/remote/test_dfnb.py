@@ -14,7 +14,8 @@ from dfnb.client.remote.client import RemoteOrchestrationClient
 from dfnb.client.remote.connect import connect
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import RemoteError, RemoteRefusedError, RemoteUnavailableError
-from tests.client.conftest import Reach, is_status, waits_for
+
+from ..conftest import Reach, is_status, waits_for
 
 
 @pytest.fixture
