@@ -79,9 +79,9 @@ class Inspector:
     # HTTP
 
     def _http(self, question: Picture) -> Picture:
-        lines = self._read_lines()
+        chosen = [(i, line) for i, line in enumerate(self._read_lines()) if _is_of(line, question)]
         begin, end = _window(question)
-        return {"rows": [self._exchange_row(begin + i, line) for i, line in enumerate(lines[begin:end])], "total": len(lines)}
+        return {"rows": [self._exchange_row(i, line) for i, line in chosen[begin:end]], "total": len(chosen)}
 
     def _read_lines(self) -> list[ExchangeLine]:
         after = self._lines[-1].pos if self._lines else -1
@@ -90,7 +90,7 @@ class Inspector:
 
     def _exchange_row(self, index: int, line: ExchangeLine) -> Picture:
         row: Picture = {
-            "i": index, "at": line.sent_at / 1000, "task": line.task, "attempt": line.attempt, "purpose": line.purpose,
+            "i": index, "at": line.sent_at / 1000, "g": line.generation, "task": line.task, "attempt": line.attempt, "purpose": line.purpose,
             "method": line.method, "url": line.url, "status": line.status, "text": status_words(line.status),
             "state": state_of(line.status), "took": line.took / 1000, "bytes": line.response_bytes,
         }  # fmt: skip
@@ -139,7 +139,9 @@ class Inspector:
             name = self._named.get((generation, getattr(row.event, "task", 0)), "") or getattr(row.event, "name", "")
             for what, text in _texts_of(row).items():
                 if text is not None:
-                    rows.append({"label": f"{what} of {name}", "of": {"i": index, "what": what}, "bytes": len(text)})
+                    of = {"i": index, "what": what}
+                    task = {"g": generation, "task": getattr(row.event, "task", None)}
+                    rows.append({"label": f"{what} of {name}", "of": of, "bytes": len(text), **task})
         return {"rows": rows}
 
     def _own_texts(self) -> list[tuple[str, str, str | None]]:
@@ -191,6 +193,12 @@ _QUESTIONS: dict[str, Callable[[Inspector, Picture], Picture]] = {
 def _window(question: Picture) -> tuple[int, int]:
     begin = max(0, int(question.get("from") or 0))
     return begin, begin + min(_LARGEST_WINDOW, max(1, int(question.get("count") or _LARGEST_WINDOW)))
+
+
+def _is_of(line: ExchangeLine, question: Picture) -> bool:
+    """Whether an exchange belongs to the call asked for; all do if none is."""
+    task = question.get("task")
+    return task is None or (line.task == task and line.generation == question.get("g", line.generation))
 
 
 def _index(given: Any, length: int) -> int:

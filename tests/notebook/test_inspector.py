@@ -105,6 +105,8 @@ def test_exchanges_are_lines_that_open(app):
     assert whole["response"]["line"] == "200 OK"
     assert ["content-type", "application/json"] in [[name.lower(), value] for name, value in whole["response"]["headers"]]
     assert tracker.answer({"ask": "payload", "of": {"x": 0, "side": "response"}})["text"] == '{"answer":2}'
+    assert tracker.answer({"ask": "http", "from": 0, "count": 10, "task": line["task"], "g": 0})["rows"] == [line]
+    assert tracker.answer({"ask": "http", "from": 0, "count": 10, "task": 99, "g": 0}) == {"rows": [], "total": 0}
     with pytest.raises(ValueError, match="no such line"):
         tracker.answer({"ask": "exchange", "i": 1})
 
