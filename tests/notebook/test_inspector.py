@@ -176,4 +176,4 @@ def test_many_are_acted_on_and_those_that_had_ended_are_counted(app):
     first.terminate()
     first.wait(10)
     done = actions.perform_many(app.client, [first.id, second.id, "nobody"], {"action": "terminate"})
-    assert done == {"done": "1 done, 2 had ended or gone"}
+    assert done == {"done": "1 terminated, 2 had ended or gone"}
