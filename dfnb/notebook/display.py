@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from html import escape
 from importlib import resources
 from typing import Any
 
 from dfnb.client import html
+from dfnb.client.shown import clock as clock
+from dfnb.client.shown import span as span
 from dfnb.notebook.snapshot import Picture
 
 _EVENTS_SHOWN = 8
@@ -32,31 +33,6 @@ def bundle(picture: Picture) -> dict[str, str]:
 
 
 # ---- times
-
-
-def clock(milliseconds: float) -> str:
-    """A time of day in the local zone, with the date when it is another day."""
-    when = datetime.fromtimestamp(milliseconds / 1000).astimezone()
-    today = datetime.now().astimezone().date()
-    return when.strftime("%H:%M:%S" if when.date() == today else "%Y-%m-%d %H:%M:%S")
-
-
-def span(milliseconds: float) -> str:
-    """A length of time in words of at most two units."""
-    if milliseconds < 1:
-        return "<1 ms"
-    if milliseconds < 1000:
-        return f"{milliseconds:.0f} ms"
-    if milliseconds < 10_000:
-        return f"{milliseconds / 1000:.2f} s"
-    minutes, seconds = divmod(int(milliseconds // 1000), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def elapsed(picture: Picture) -> str:
@@ -126,6 +102,9 @@ def page(body: str) -> str:
 
 
 def instance_html(picture: Picture) -> str:
+    from dfnb.notebook import instance_twin  # which is made of pieces of this file
+
+    sections = instance_twin.sections(picture)
     shown = [
         html.row("held" if picture.get("held") else "waiting for", waits_html(picture)),
         html.row("HTTP calls", "".join(map(_call_html, picture.get("calls", ()))), "dfnb-calls"),
@@ -133,8 +112,9 @@ def instance_html(picture: Picture) -> str:
         html.row("output", escape(picture.get("output") or ""), "dfnb-mono"),
         html.row("failure", _failure_html(picture)),
         html.row("note", escape(picture.get("note") or "")),
-        html.row("events", _lines_html(picture.get("events", ())[-_EVENTS_SHOWN:]), "dfnb-list dfnb-mono"),
+        html.row("events", _lines_html(() if sections else picture.get("events", ())[-_EVENTS_SHOWN:]), "dfnb-list dfnb-mono"),
         html.row("printed", _lines_html(picture.get("logs", ())), "dfnb-list dfnb-mono"),
+        sections,
     ]
     return page(html.card(state(picture), _head(picture), shown))
 

@@ -157,7 +157,7 @@ class View:
         if linger > 0 and not self.stopped:
             self._publisher.touch_later(self, linger)
             return False
-        self._handle.update(display.bundle(self.root.still()), raw=True)
+        self._handle.update(display.bundle(_whole(self.root)), raw=True)
         return True
 
     def _await_close(self) -> None:
@@ -178,6 +178,11 @@ class View:
 
 def _name(tracker: Tracker) -> str:
     return tracker.id if isinstance(tracker, InstanceTracker) else "table"
+
+
+def _whole(tracker: Tracker) -> Picture:
+    """What the twin shows that nothing will replace."""
+    return tracker.whole() if isinstance(tracker, InstanceTracker) else tracker.still()
 
 
 class Publisher:
@@ -338,7 +343,7 @@ def show(tracker: Tracker, *, inspect: bool = False) -> None:
     """Display what a tracker follows: live while it can change or if it is to be looked into, else as it is."""
     tracker.look()
     if (tracker.is_over and not inspect) or not is_live():
-        publish_display_data(dict(display.bundle(tracker.still())))
+        publish_display_data(dict(display.bundle(_whole(tracker))))
         return
     view = View(tracker, publisher())
     view.show()

@@ -5,6 +5,7 @@ Times are milliseconds since 1970, so that a browser can count them on by itself
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.client.timeline import Timeline
 from dfnb.errors import DfnbError, HubClosedError, InstanceNotFoundError, RemoteUnavailableError
 from dfnb.hub.http_state import CallSummary
-from dfnb.notebook import actions, source
+from dfnb.notebook import actions, instance_parts, source
 from dfnb.notebook.events import LONGEST_NOTE, event_line, subjects
 from dfnb.notebook.inspector import BAD_STREAMS, Inspector, traces_of
 from dfnb.notebook.texts import LONGEST_TEXT, cut, shown_json, shown_value
@@ -84,6 +85,14 @@ class InstanceTracker:
     def still(self) -> Picture:
         """What the static twin shows: the same with the latest events and printed lines."""
         return {**self.full(), "events": list(self._events), "logs": list(self._logs)}
+
+    def whole(self) -> Picture:
+        """What the static twin shows of an instance that is not live: also its timeline, history, exchanges, payloads, code."""
+        try:
+            parts = instance_parts.parts_of(self._inspector.answer, self.timeline.rows, time.time() * 1000)
+        except DfnbError:  # purged, or the hub is closed: what was seen so far is all there is
+            return self.still()
+        return {**self.still(), "parts": parts}
 
     def look(self) -> Picture:
         """What changed since the last look: ``set`` has new values, ``rows`` those of the timeline. Empty if nothing did."""

@@ -79,7 +79,7 @@ def timeline_picture(subject: Subject, rows: Sequence[Row], limit: int = ROWS_SH
     if test_mode.is_on():
         subject, rows = _frozen(subject, rows)
     shown = rows[:limit]
-    axis = _axis(subject, shown)
+    axis = _axis(subject, shown, is_cut=len(rows) > limit)
     height = _HEAD + _AXIS + _ROW * max(1, len(shown)) + (_ROW if len(rows) > limit else 0) + 30
     parts = [
         *_head(subject), *_grid(axis, height - 30),
@@ -89,9 +89,10 @@ def timeline_picture(subject: Subject, rows: Sequence[Row], limit: int = ROWS_SH
     return picture(f"Timeline of {subject.name} {subject.id}", _description(subject, rows), (_WIDTH, height), parts)
 
 
-def _axis(subject: Subject, rows: Sequence[Row]) -> _Axis:
+def _axis(subject: Subject, rows: Sequence[Row], *, is_cut: bool) -> _Axis:
+    """From the instance's start to its end, or to that of the rows when there are more."""
     ends = [row["e"] if row["e"] is not None else subject.now for row in rows]
-    end = max([subject.ended if subject.ended is not None else subject.now, *ends])
+    end = max([*ends, *([] if is_cut else [subject.ended if subject.ended is not None else subject.now])])
     due = [row.get("x") or row.get("u") or 0 for row in rows if row["e"] is None]
     soon = [at for at in due if end < at < end + (end - subject.created)]
     start = min([subject.created, *(row["s"] for row in rows)])
@@ -132,7 +133,7 @@ def _grid(axis: _Axis, bottom: float) -> list[str]:
     lines = "".join(f"M{number(x)} {number(_HEAD + _AXIS)}V{number(bottom)}" for x, _ in marks)
     frame = f"M0 {number(_HEAD + _AXIS)}H{number(_WIDTH)}"
     return [
-        element("path", d=frame + lines, fill="none", stroke="currentColor", opacity=0.16),
+        element("path", d=frame + lines, opacity=0.16),
         *(quiet(x, _HEAD + 15, text, text_anchor="middle") for x, text in marks),
     ]
 
@@ -152,7 +153,7 @@ def _offset(milliseconds: int, step: int) -> str:
 def _row(row: Row, y: float, axis: _Axis, now: float) -> str:
     end = row["e"] if row["e"] is not None else max(now, row["s"])
     bar = [*_bar(row, axis, y, end), *_polls(row, axis, y), *_due(row, axis, y, end, now)]
-    name = str(row["n"] or KINDS.get(row["k"], row["k"]))
+    name = shown_name(row["k"], row["n"] or KINDS.get(row["k"], row["k"]))
     tries = f"×{len(row['t'])}" if len(row.get("t", ())) > 1 else ""
     texts = [
         label(28, y + 14, fitted(name, _LABEL - 52 - width_of(tries, 11))),
@@ -161,6 +162,11 @@ def _row(row: Row, y: float, axis: _Axis, now: float) -> str:
     ]
     colour = colour_of(row["st"])
     return group([glyph(row["k"], 8, y + 4, colour), group(bar, class_=colour), *texts], row_text(row))
+
+
+def shown_name(kind: str, name: str) -> str:
+    """A name for where there is little room: without what all URLs begin with."""
+    return name.replace("https://", "", 1).replace("http://", "", 1) if kind == "http" else name
 
 
 def _bar(row: Row, axis: _Axis, y: float, end: float) -> list[str]:
@@ -185,12 +191,12 @@ def _try(axis: _Axis, one: Sequence[Any], y: float, end: float) -> str:
 def _block(axis: _Axis, begin: float, end: float, y: float, height: float, **more: Any) -> str:
     x = axis.x(begin)
     size: dict[str, Any] = {"width": max(2.0, axis.x(end) - x), "height": height, "rx": min(2.0, height / 2)}
-    return element("rect", x=x, y=y, **size, fill="currentColor", **more)
+    return element("rect", x=x, y=y, **size, **more)
 
 
 def _polls(row: Row, axis: _Axis, y: float) -> list[str]:
     marks = "".join(f"M{number(axis.x(at))} {number(y + 5)}v10" for at in row.get("p", ())[-_POLLS_DRAWN:])
-    return [element("path", d=marks, stroke="currentColor", stroke_width=2)] if marks else []
+    return [element("path", d=marks, stroke_width=2)] if marks else []
 
 
 def _due(row: Row, axis: _Axis, y: float, end: float, now: float) -> list[str]:
@@ -201,7 +207,7 @@ def _due(row: Row, axis: _Axis, y: float, end: float, now: float) -> list[str]:
     x = axis.x(due)
     line = f"M{number(axis.x(end))} {number(y + 10)}H{number(x - 3)}"
     return [
-        element("path", d=line, stroke="currentColor", stroke_dasharray="3 3"),
+        element("path", d=line, stroke_dasharray="3 3"),
         element("circle", cx=x, cy=y + 10, r=3, fill="none", stroke="currentColor"),
     ]
 
@@ -242,11 +248,11 @@ def legend(seen: Iterable[tuple[str, str]], polls: bool, y: float) -> list[str]:
         parts += [glyph(kind, x, y - 10, "still"), quiet(x + 16, y, KINDS[kind])]
         x += 16 + width_of(KINDS[kind], 11) + 14
     for state in sorted({state for _, state in pairs}):
-        box = element("rect", x=x, y=y - 9, width=10, height=10, rx=2, fill="currentColor", opacity=0.85)
+        box = element("rect", x=x, y=y - 9, width=10, height=10, rx=2, opacity=0.85)
         parts += [group([box], class_=colour_of(state)), quiet(x + 14, y, state.lower())]
         x += 14 + width_of(state, 11) + 14
     if polls:
-        mark = element("path", d=f"M{number(x + 3)} {number(y - 9)}v10", stroke="currentColor", stroke_width=2)
+        mark = element("path", d=f"M{number(x + 3)} {number(y - 9)}v10", stroke_width=2)
         parts += [mark, quiet(x + 9, y, "poll")]
     return parts
 
@@ -282,4 +288,4 @@ def _description(subject: Subject, rows: Sequence[Row]) -> str:
     return f"{subject.state}. {len(rows)} {'task' if len(rows) == 1 else 'tasks'}{f': {said}' if said else ''}."
 
 
-__all__ = ["ROWS_SHOWN", "Subject", "legend", "row_facts", "row_text", "row_times", "timeline_picture"]
+__all__ = ["ROWS_SHOWN", "Subject", "legend", "row_facts", "row_text", "row_times", "shown_name", "timeline_picture"]

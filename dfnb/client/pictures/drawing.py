@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_HOVER_TEXTS = re.compile("<title>[^<]*</title>")  # an image shows none; the title of the whole has an id and stays
 _SAFE_IN_ADDRESS = " =:/;,()[]@!*~$?+'"
 
 COLOURS = {"Completed": "good", "Failed": "bad", "Running": "busy", "Waiting": "wait", "Held": "wait", "Suspended": "wait"}
@@ -62,7 +63,7 @@ class SvgPicture:
     def _repr_html_(self) -> str:
         """The picture as an image: its texts stay in it where a page strips SVG, and it follows the page's light or dark."""
         words = escape(f"{self.title}. {self.description}")
-        source = quote(self.svg, safe=_SAFE_IN_ADDRESS)
+        source = quote(_HOVER_TEXTS.sub("", self.svg), safe=_SAFE_IN_ADDRESS)
         size = f'width="{self.size[0]:g}" style="max-width:100%;height:auto"'
         return f'<img class="dfnb-image" {size} alt="{words}" src="data:image/svg+xml,{source}">'
 
@@ -87,7 +88,9 @@ def picture(title: str, description: str, size: tuple[float, float], parts: Iter
 
 def _style() -> str:
     light, dark = (_rules(shade) for shade in (0, 1))
-    return f".dfnb-picture text{{{_FONT};fill:currentColor}}{light}@media(prefers-color-scheme:dark){{{dark}}}"
+    texts = f".dfnb-picture text{{{_FONT};fill:currentColor}}.dfnb-picture .q{{font-size:11px;opacity:.72}}"
+    shapes = ".dfnb-picture rect{fill:currentColor}.dfnb-picture path{stroke:currentColor;fill:none}"
+    return f"{texts}{shapes}{light}@media(prefers-color-scheme:dark){{{dark}}}"
 
 
 def _rules(shade: int) -> str:
@@ -111,7 +114,7 @@ def number(value: float) -> str:
 def element(name: str, inside: str = "", /, **attributes: Any) -> str:
     """One element; `_` in a name stands for `-`, and ``class_`` for class. What is None is left out."""
     said = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{number(value) if isinstance(value, float | int) else clean(str(value))}"'
+        f" {key.rstrip('_').replace('_', '-')}='{number(value) if isinstance(value, float | int) else clean(str(value))}'"
         for key, value in attributes.items()
         if value is not None
     )
@@ -125,7 +128,7 @@ def label(x: float, y: float, text: str, **attributes: Any) -> str:
 
 def quiet(x: float, y: float, text: str, **attributes: Any) -> str:
     """A line of text that stands back."""
-    return label(x, y, text, opacity=0.72, style="font-size:11px", **attributes)
+    return label(x, y, text, class_="q", **attributes)
 
 
 def group(parts: Iterable[str], title: str = "", **attributes: Any) -> str:
@@ -138,9 +141,7 @@ def glyph(kind: str, x: float, y: float, colour: str) -> str:
     path = _GLYPHS.get(kind)
     if path is None:
         return ""
-    return element(
-        "path", d=path, transform=f"translate({number(x)} {number(y)})", class_=colour, fill="none", stroke="currentColor"
-    )
+    return element("path", d=path, transform=f"translate({number(x)} {number(y)})", class_=colour)
 
 
 def colour_of(state: str) -> str:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from dfnb.client.pictures.bars import legend
+from dfnb.client.pictures.bars import legend, shown_name
 from dfnb.client.pictures.drawing import (
     KINDS,
     SvgPicture,
@@ -175,7 +175,7 @@ def _spine(drawn: Sequence[_Step], placed: Sequence[_Placed]) -> list[str]:
     taken = {one.row for one in placed if one.lane == 0}
     x = _middle(0)
     bare = "".join(f"M{number(x)} {number(_y_dot(row))}V{number(_y_dot(row + 1))}" for row in range(len(drawn)) if row not in taken)
-    line = [element("path", d=bare, fill="none", stroke="currentColor", opacity=0.3)] if bare else []
+    line = [element("path", d=bare, opacity=0.3)] if bare else []
     dots = [element("circle", cx=x, cy=_y_dot(row), r=4, fill="currentColor") for row in range(len(drawn) + 1)]
     return [*line, *dots, *(_times(row, step.times) for row, step in enumerate(drawn) if step.times > 1)]
 
@@ -191,7 +191,7 @@ def _line(one: _Placed) -> str:
         end = _y_dot(one.into)
         path += f"M{number(x)} {number(bottom)}V{number(end - 20)}" + _curve(x, end - 20, _middle(0), end)
     dashes = "3 3" if one.group.kind == "event" else None
-    return element("path", d=path, fill="none", stroke="currentColor", opacity=0.45, stroke_dasharray=dashes)
+    return element("path", d=path, opacity=0.45, stroke_dasharray=dashes)
 
 
 def _curve(x: float, y: float, to_x: float, to_y: float) -> str:
@@ -207,11 +207,11 @@ def _box(one: _Placed) -> str:
     dashes = "4 3" if _worst(found) in ("Running", "Waiting", "Canceled") else None
     size: dict[str, Any] = {"x": x, "y": y, "width": _BOX, "height": _BOX_HEIGHT, "rx": 5}
     frame = [
-        element("rect", **size, fill="currentColor", fill_opacity=0.1),
-        element("rect", **size, fill="none", stroke="currentColor", stroke_dasharray=dashes),
+        element("rect", **size, fill_opacity=0.1),
+        element("rect", **size, fill_opacity=0, stroke="currentColor", stroke_dasharray=dashes),
     ]
     count = f"×{found.count:,}" if found.count > 1 else ""
-    name = fitted(found.name, _BOX - 46 - width_of(count, 12))
+    name = fitted(shown_name(found.kind, found.name), _BOX - 46 - width_of(count, 12))
     texts = [
         label(x + 28, y + 16, name), label(x + _BOX - 10, y + 16, count, text_anchor="end", style="font-weight:600"),
         quiet(x + 28, y + 31, fitted(_facts(found), _BOX - 38, 11)),
