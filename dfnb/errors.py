@@ -70,7 +70,9 @@ class DfnbError(Exception):
         return _failure_lines(details, namer) if details is not None else []
 
 
-_NOT_THE_USERS = frozenset({"dfnb", "IPython"})
+_NOT_THE_USERS = frozenset({"dfnb", "IPython", "asyncio", "concurrent"})
+"""Whose frames say nothing to a user: ours, and those of the libraries that hand an error from thread to thread."""
+
 _MAGIC_CALL = "get_ipython().run_"
 _FILE = re.compile(r'File "(?P<file>[^"]+)"')
 _UNDERLINE = re.compile(r"\n[ ^~]+(?=\n|$)")
@@ -377,7 +379,8 @@ class RemoteRefusedError(RemoteError):
     def __str__(self) -> str:
         said = f" ({self.problem})" if self.problem else ""
         if self.has_key:
-            return f"the server at {self.address} refuses this key{said}; its owner sees the right one with `%dfnb serve --show-key`"
+            advice = "its owner sees the right one with `%dfnb serve --show-key`"
+            return f"the server at {self.address} refuses this key{said}; {advice}"
         return f"the server at {self.address} wants a key{said}; give it as key=, or a URL that has one as code="
 
 

@@ -92,7 +92,8 @@ class Inspector:
         row: Picture = {
             "i": index, "at": line.sent_at / 1000, "g": line.generation, "task": line.task, "attempt": line.attempt,
             "purpose": line.purpose, "method": line.method, "url": line.url, "status": line.status,
-            "text": status_words(line.status), "state": state_of(line.status), "took": line.took / 1000, "bytes": line.response_bytes,
+            "text": status_words(line.status), "state": state_of(line.status), "took": line.took / 1000,
+            "bytes": line.response_bytes,
         }  # fmt: skip
         facts = {
             "asked": None if line.asked is None else line.asked / 1000,

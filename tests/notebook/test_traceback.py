@@ -22,3 +22,14 @@ def test_a_failed_result_shows_where_the_activity_failed(echo):
     assert text.index("ValueError: bad word") < text.index("InstanceFailedError: Orchestrator function 'say' failed")
     assert "dfnb/" not in text
     assert "^^^" not in text
+
+
+def test_an_error_that_came_from_another_thread_shows_no_lines_of_the_library_that_brought_it(run):
+    cell = run("""
+from concurrent.futures import Future
+failed = Future()
+failed.set_exception(dfnb.InstanceNotFoundError("a"))
+failed.result()
+""")
+    assert "futures" not in cell.text.replace("concurrent.futures import", "")
+    assert cell.text.splitlines()[-1] == "InstanceNotFoundError: no instance with id 'a' in this hub"
