@@ -356,7 +356,7 @@ class CodePanel {
 
   fill({ source, line, version, note }) {
     write(this.note, [version && `version ${version}`, note].filter(Boolean).join(": "));
-    if (source !== this.shown) this.source.replaceChildren(...source.slice(0, TEXT_PAGE).split("\n").map((text) => h("div", "", text || " ")));
+    if (source !== this.shown) this.source.replaceChildren(...source.trimEnd().slice(0, TEXT_PAGE).split("\n").map((text) => h("div", "", text || " ")));
     this.shown = source;
     [...this.source.children].forEach((node, at) => node.toggleAttribute("aria-current", at + 1 === line));
     const current = this.source.children[line - 1];
