@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import signal
 import sys
@@ -17,9 +18,11 @@ from dfnb.engine.clock import SystemClock
 from dfnb.server.app import ManagementApp
 from dfnb.server.settings import ServerSettings
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "hub"))
-
-from disk_full import fill, make_room, until
+_spec = importlib.util.spec_from_file_location("hub_disk_full", Path(__file__).parent.parent / "hub" / "disk_full.py")
+assert _spec is not None
+assert _spec.loader is not None
+disk = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(disk)
 
 BASE = "http://127.0.0.1:7071/runtime/webhooks/durabletask"
 REQUESTS = {
@@ -48,10 +51,10 @@ def main() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     app = df.DurableApp(sys.argv[1])
     HubKeys(app._hub)  # made while there is room
-    waiting, _ = fill(app, sys.argv[1])
+    waiting, _ = disk.fill(app, sys.argv[1])
     full = asyncio.run(ask_all(app))
-    make_room()
-    until(lambda: not app.state.problem)
+    disk.make_room()
+    disk.until(lambda: not app.state.problem)
     print(json.dumps({"full": full, "after": asyncio.run(ask_all(app)), "heard": waiting.wait(20).to_json()["runtimeStatus"]}))
     app.close()
 
