@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 
 from dfnb import app as apps
 from dfnb.app import DefinitionsTable, DurableApp
+from dfnb.client import test_mode
 from dfnb.client.entities import EntityHandle, EntityPage
 from dfnb.client.http_log import HttpLog
 from dfnb.client.instance import Instance
@@ -293,6 +294,13 @@ def _show(user_ns: Names, rest: str) -> None:
     live.show(InstanceTracker(found.client, found.id, found.name))
 
 
+@_command("inspect ID", "an instance in a live view with its history, HTTP exchanges and payloads, also when it has ended")
+def _inspect(user_ns: Names, rest: str) -> None:
+    word, _ = arguments.first_word(rest, "instance")
+    found = _instance(user_ns, word)
+    live.show(InstanceTracker(found.client, found.id, found.name), inspect=True)
+
+
 @_command("history ID", "the recorded events of an instance, oldest first")
 def _history(user_ns: Names, rest: str) -> HistoryTable:
     word, _ = arguments.first_word(rest, "instance")
@@ -401,6 +409,14 @@ def _scan_secrets(user_ns: Names, rest: str) -> LeakTable | None:
     report = scan.search(apps.current(), [arguments.path(word, user_ns) for word in words])
     print(report)
     return report.leaks or None
+
+
+@_command("test-mode on|off", "for documentation and nbval: counted ids, shown times that are always the same, nothing live")
+def _test_mode(user_ns: Names, rest: str) -> None:
+    if rest not in ("on", "off"):
+        raise UsageError("test-mode takes on or off; it is " + ("on" if test_mode.is_on() else "off") + " now")
+    test_mode.switch(rest == "on")
+    print(f"dfnb: test mode is {rest}")
 
 
 _SAFE_NEST = (1, 7, 3)

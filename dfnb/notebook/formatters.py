@@ -16,7 +16,7 @@ from dfnb.client.status import DurableOrchestrationStatus, InstancePage
 from dfnb.client.tables import EntitiesTable, InstancesTable
 from dfnb.definitions import Definition
 from dfnb.errors import DfnbError
-from dfnb.notebook import display, live, table_twins
+from dfnb.notebook import display, live, table_twins, terminal
 from dfnb.notebook.events import event_line, subject_of
 from dfnb.notebook.followed import FollowedTracker
 from dfnb.notebook.live import Tracker
@@ -187,6 +187,8 @@ def register(shell: Shell) -> Callable[[], None]:
             teach(own, table, lambda value: live.show(table_tracker(value)))
         teach(own, Followed, lambda value: live.show(FollowedTracker(value)))
         teach(own, list, lambda value: live.show(_list_tracker(value)))
+    elif terminal.is_here():
+        teach(shell.display_formatter.ipython_display_formatter, Instance, _follow_in_terminal)
 
     def forget() -> None:
         for step in reversed(undo):
@@ -199,6 +201,17 @@ def _forget_by_name(formatter: Any, module: str, name: str) -> None:
     formatter.deferred_printers.pop((module, name), None)
     for kind in [kind for kind in formatter.type_printers if (kind.__module__, kind.__name__) == (module, name)]:
         del formatter.type_printers[kind]
+
+
+def _follow_in_terminal(instance: Instance) -> None:
+    """Only what goes on is followed; all else is a line of text."""
+    tracker = _instance_tracker(instance)
+    if not terminal.can_follow():
+        raise NotImplementedError
+    tracker.look()
+    if tracker.is_over:
+        raise NotImplementedError
+    live.show(tracker)
 
 
 def _printer(text: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:

@@ -20,7 +20,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, publish_display_data
 
 from dfnb.errors import DfnbError, HubClosedError
-from dfnb.notebook import display
+from dfnb.notebook import display, terminal
 from dfnb.notebook.answers import Answers
 from dfnb.notebook.followed import FollowedTracker
 from dfnb.notebook.snapshot import STOPPED, InstanceTracker, Picture
@@ -334,14 +334,16 @@ def close() -> None:
 
 
 def is_live() -> bool:
-    """Whether outputs can be live: in a kernel, unless ``DFNB_LIVE=0``."""
-    shell = get_ipython()
-    return getattr(shell, "kernel", None) is not None and os.environ.get("DFNB_LIVE", "") != "0"
+    """Whether outputs can be live: in a kernel, unless ``DFNB_LIVE=0`` or test mode is on."""
+    return getattr(get_ipython(), "kernel", None) is not None and terminal.is_live()
 
 
 def show(tracker: Tracker, *, inspect: bool = False) -> None:
     """Display what a tracker follows: live while it can change or if it is to be looked into, else as it is."""
     tracker.look()
+    if isinstance(tracker, InstanceTracker) and terminal.is_here():
+        terminal.show(tracker)
+        return
     if (tracker.is_over and not inspect) or not is_live():
         publish_display_data(dict(display.bundle(_whole(tracker))))
         return

@@ -153,7 +153,7 @@ def _offset(milliseconds: int, step: int) -> str:
 def _row(row: Row, y: float, axis: _Axis, now: float) -> str:
     end = row["e"] if row["e"] is not None else max(now, row["s"])
     bar = [*_bar(row, axis, y, end), *_polls(row, axis, y), *_due(row, axis, y, end, now)]
-    name = shown_name(row["k"], row["n"] or KINDS.get(row["k"], row["k"]))
+    name = shown_name(row["k"], str(row["n"] or KINDS.get(row["k"], row["k"])))
     tries = f"×{len(row['t'])}" if len(row.get("t", ())) > 1 else ""
     texts = [
         label(28, y + 14, fitted(name, _LABEL - 52 - width_of(tries, 11))),
