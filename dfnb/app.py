@@ -272,6 +272,15 @@ class DurableApp:
     def __repr__(self) -> str:
         return f"<DurableApp {self.path!r}{' (closed)' if self._closed else ''}>"
 
+    def _repr_html_(self) -> str:
+        from dfnb.client.hub_card import hub_card
+
+        if self._closed:
+            return hub_card(self.path, "closed")
+        engine = "running" if self.state.running else "stopped"
+        server = repr(self.server) if self.server is not None else None
+        return hub_card(self.path, engine, self.client.counts(), server, self.state.problem)
+
 
 @dataclasses.dataclass(frozen=True)
 class DefinitionsTable:

@@ -57,6 +57,9 @@ class Definition:
     auth_level: AuthLevel = AuthLevel.FUNCTION
     takes_client: bool = False
 
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name} ({self.fingerprint})>"
+
     def arguments(self, value: Any) -> tuple[Any, ...]:
         """What to call an activity's function with: no input leaves a parameter that has a default to its default."""
         if not self.takes_input or (value is None and self.input_optional):
@@ -79,6 +82,10 @@ class Registry:
         self._lock = threading.Lock()
         self._definitions: dict[tuple[str, str], Definition] = {}
         self._subscribers: dict[object, Callable[[Definition, str], None]] = {}
+
+    def __repr__(self) -> str:
+        count = len(self._definitions)
+        return f"<Registry: {count} {'definition' if count == 1 else 'definitions'}>"
 
     def register(self, definition: Definition) -> Outcome:
         """Take in a definition, and say how it compares to the one it replaces."""

@@ -25,6 +25,9 @@ class AsyncDurableOrchestrationClient(AsyncResponses):
     def __init__(self, client: DurableOrchestrationClient) -> None:
         self.sync = client
 
+    def __repr__(self) -> str:
+        return f"<AsyncDurableOrchestrationClient of {self.sync!r}>"
+
     @property
     def links(self) -> Links | None:
         """Makes the links of the server that runs on this hub; None without one."""

@@ -15,6 +15,7 @@ from dfnb.records import payload
 from dfnb.records.entity import EntityRecord, OperationRecord
 from dfnb.records.entity_id import EntityId
 from dfnb.records.log import LogLine
+from dfnb.records.short_repr import said_only
 from dfnb.records.times import to_datetime, to_microseconds
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class EntityStateResponse:
 
     entity_exists: bool = False
     entity_state: Any = None
+
+    __repr__ = said_only
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,6 +123,10 @@ class EntityPage(list[DurableEntityStatus]):
         super().__init__(statuses)
         self.continuation_token = continuation_token
 
+    def __repr__(self) -> str:
+        more = ", and there are more" if self.continuation_token is not None else ""
+        return f"<EntityPage: {len(self)} {'entity' if len(self) == 1 else 'entities'}{more}>"
+
     def lines(self) -> list[tuple[str, ...]]:
         """A line of texts for each entity."""
         return [
@@ -140,6 +147,9 @@ class OperationTable(list[OperationRecord]):
     """Operations of one entity, newest first."""
 
     titles = ("number", "operation", "status", "sent by", "ran at", "took", "input", "result")
+
+    def __repr__(self) -> str:
+        return f"<OperationTable: {len(self)} {'operation' if len(self) == 1 else 'operations'}>"
 
     def lines(self) -> list[tuple[str, ...]]:
         """A line of texts for each operation."""

@@ -157,6 +157,9 @@ class HttpLog(list[HttpExchange]):
 
     titles = ("time", "task", "purpose", "request", "status", "asked wait", "real wait", "bytes", "note")
 
+    def __repr__(self) -> str:
+        return f"<HttpLog: {len(self)} {'exchange' if len(self) == 1 else 'exchanges'}>"
+
     def lines(self) -> list[tuple[str, ...]]:
         """A line of texts for each of the latest exchanges."""
         return [tuple(_cells(one)) for one in self[-_ROWS_SHOWN:]]

@@ -6,12 +6,12 @@ import concurrent.futures
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from dfnb.client.history import History
 from dfnb.client.http_log import HttpLog
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.errors import InstanceFailedError, WaitTimeoutError
 from dfnb.hub.protocol import Ended
 from dfnb.records import payload
-from dfnb.records.history import Recorded
 from dfnb.records.log import LogLine
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class Instance:
             self.id, show_history=show_history, show_history_output=show_history_output, show_input=show_input
         )
 
-    def history(self) -> list[Recorded]:
-        """All recorded events, oldest first."""
-        return self._client.history(self.id)
+    def history(self) -> History:
+        """All recorded events, oldest first: a list that shows as a table."""
+        return History(self._client.history(self.id))
 
     def logs(self) -> list[LogLine]:
         """What its orchestrator and activities printed and logged."""

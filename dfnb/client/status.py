@@ -94,6 +94,10 @@ class InstancePage(list[DurableOrchestrationStatus]):
         super().__init__(statuses)
         self.continuation_token = continuation_token
 
+    def __repr__(self) -> str:
+        more = ", and there are more" if self.continuation_token is not None else ""
+        return f"<InstancePage: {len(self)} {'instance' if len(self) == 1 else 'instances'}{more}>"
+
 
 def status_of(
     record: InstanceRecord, input: str | None, end: ExecutionCompleted | None, waiting_for: str,

@@ -62,6 +62,9 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
     where = ""
     """The address of the server behind it; empty for a hub of this process."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
     # start
 
     def start(

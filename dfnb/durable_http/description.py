@@ -12,6 +12,7 @@ from dfnb.durable_http.places import parse_place
 from dfnb.durable_http.retry_after import Pace
 from dfnb.durable_http.urls import origin
 from dfnb.errors import DefinitionError, nearest
+from dfnb.records.short_repr import said_only
 
 _T = TypeVar("_T")
 Words = tuple[str, ...]
@@ -95,6 +96,8 @@ class Poll:
     """Whether polls to the origin of the first request take its credentials along."""
     origins: str | Words = ()
     """Further origins that may have them: ``https://westeurope.api.example``."""
+
+    __repr__ = said_only
 
     def __post_init__(self) -> None:
         try:

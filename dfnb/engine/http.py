@@ -19,6 +19,7 @@ from dfnb.hub.http_state import CallKey, CallStep, WaitingCall
 from dfnb.hub.protocol import WorkerSide
 from dfnb.hub.state import InstanceState
 from dfnb.records.http import Exchange, Pairs
+from dfnb.records.short_repr import said_only
 from dfnb.threads import LoopThread
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class HttpSettings:
     requests_per_host: int = 64
     max_response_bytes: int = 256_000_000
     credential: Callable[[Any], Any] | None = None
+
+    __repr__ = said_only
 
     def __post_init__(self) -> None:
         for name, factory in {"client": self.client, **self.clients}.items():

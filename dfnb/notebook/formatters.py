@@ -8,9 +8,11 @@ from typing import Any
 from dfnb import app as apps
 from dfnb.app import DefinitionsTable
 from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, OperationTable, clock, state_text
+from dfnb.client.history import History
 from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
 from dfnb.client.remote.follow import Followed
+from dfnb.client.pictures.drawing import SvgPicture
 from dfnb.client.stats import HubStats
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage
 from dfnb.client.tables import EntitiesTable, InstancesTable
@@ -24,6 +26,7 @@ from dfnb.notebook.other_tables import DefinitionsTracker, EntitiesTracker
 from dfnb.notebook.snapshot import InstanceTracker, Picture, picture_of_status
 from dfnb.notebook.tables import GivenTracker, InstancesTracker, TableTracker
 from dfnb.records.history import Recorded
+from dfnb.server.serving import Server
 
 Shell = Any
 
@@ -32,7 +35,7 @@ _REMOTE = ("dfnb.client.remote.client", "RemoteOrchestrationClient")
 _TITLES = ("time", "turn", "event", "task", "name")
 
 
-class HistoryTable(list[Recorded]):
+class HistoryTable(History):
     """Events that show as a table."""
 
     def lines(self) -> list[tuple[str, ...]]:
@@ -160,7 +163,7 @@ def register(shell: Shell) -> Callable[[], None]:
         (EntityPage, _page_text),
         (OperationTable, lambda value: display.columns(value.titles, value.lines()) if value else "no operations"),
         (HttpLog, lambda value: display.columns(value.titles, value.lines(), value.foot)),
-        (Definition, lambda value: f"<{value.kind} {value.name} ({value.fingerprint})>"),
+        (History, lambda value: display.columns(_TITLES, HistoryTable(value).lines())),
     ]
     for kind, text in texts:
         teach(formatters["text/plain"], kind, _printer(text))
@@ -174,7 +177,8 @@ def register(shell: Shell) -> Callable[[], None]:
     teach(html, Definition, lambda value: display.definition_html(value.kind, value.name, value.fingerprint, value.source))
     teach(html, list, _list_html)
     pages = (
-        EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, HubStats, Followed,
+        EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, HubStats, Followed, SvgPicture,
+        apps.DurableApp, Server,
     )  # fmt: skip
     for kind in pages:
         teach(html, kind, lambda value: display.page(value._repr_html_()))

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dfnb.errors import InstanceFailedError, TaskFailedError
+from dfnb.records.short_repr import cut
 
 
 class FailureDetails(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,6 +28,9 @@ class FailureDetails(msgspec.Struct, frozen=True, omit_defaults=True):
         """`TypeName: message`, the way Python itself would print it."""
         short = self.error_type.rpartition(".")[2]
         return f"{short}: {self.message}" if self.message else short
+
+    def __repr__(self) -> str:
+        return f"<FailureDetails {cut(self.summary, 120)}>"
 
     def is_caused_by(self, error: type[BaseException] | str) -> bool:
         """Whether this failure, or one that caused it, is of the given type: a class, its name, or its full name.

@@ -222,6 +222,9 @@ class DurableHttpRequest:
         for name, read in _understood.items():
             object.__setattr__(self, name, read(getattr(self, name)))
 
+    def __repr__(self) -> str:
+        return f"<DurableHttpRequest {self.title}>"  # headers and content may hold what is nobody's business
+
     @property
     def title(self) -> str:
         """The call in few words: method and URL without its login, query and fragment."""

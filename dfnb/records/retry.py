@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from dfnb.records.failure import FailureDetails
+from dfnb.records.short_repr import said_only
 
 _SECOND = 1_000_000
 
@@ -28,6 +29,8 @@ class RetryPolicy:
     max_retry_interval: timedelta | None = None
     retry_timeout: timedelta | None = None
     handle: Callable[[FailureDetails], bool] | None = None
+
+    __repr__ = said_only
 
     def __post_init__(self) -> None:
         if self.first_retry_interval <= timedelta(0):

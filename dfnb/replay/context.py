@@ -41,6 +41,9 @@ class DurableOrchestrationContext:
         self._uuids = 0
         self._custom_status: Any = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.instance_id!r}>"
+
     # identity and time
 
     @property

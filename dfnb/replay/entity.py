@@ -100,6 +100,9 @@ class DurableEntityContext:
         self._signals: list[SignalSent] = []
         self._starts: list[OrchestrationStarted] = []
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._entity} {self._operation!r}>"
+
     # who, what, when
 
     @property

@@ -48,6 +48,10 @@ class Task:
         self._parents: list[_CompositeTask] | None = None
         self._used = False
 
+    def __repr__(self) -> str:
+        waits = ", ".join(wait.sentence for wait in self.waits())
+        return f"<{type(self).__name__} {self._state.name.lower()}{f': {waits}' if waits else ''}>"
+
     @property
     def state(self) -> TaskState:
         return self._state

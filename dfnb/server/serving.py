@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dfnb import side_file
+from dfnb.client import html
 from dfnb.client.keys import HubKeys
 from dfnb.client.links import Links
 from dfnb.client.sync import DurableOrchestrationClient
@@ -82,6 +83,13 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server {self.url}{'' if self.is_running else ' (stopped)'}>"
+
+    def _repr_html_(self) -> str:
+        """Where it is reached and by whom; the key is not shown."""
+        keyed = "a key is asked for" if self.settings.require_key else "no key is asked for"
+        head = [html.span("dfnb-quiet", "server"), html.span("dfnb-id", self.url), html.span("dfnb-quiet", keyed)]
+        public = html.row("public URL", html.span("dfnb-id", self.public_url) if self.public_url != self.url else "")
+        return html.card("Running" if self.is_running else "", head, [public])
 
 
 class Serving:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
+from dfnb.records.short_repr import said_only
+
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 DEFAULT_PORT = 7071
 _PREFIX = re.compile(r"[\w.~-]+(/[\w.~-]+)*", re.ASCII)
@@ -56,6 +58,8 @@ class ServerSettings:
     """How long the body may take."""
     drain_timeout: float = 3.0
     """How long requests under way are waited for when the server stops."""
+
+    __repr__ = said_only
 
     def __post_init__(self) -> None:
         if not isinstance(self.port, int) or not 0 <= self.port <= 65_535:
