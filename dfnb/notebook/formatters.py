@@ -11,8 +11,8 @@ from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, 
 from dfnb.client.history import History
 from dfnb.client.http_log import HttpExchange, HttpLog
 from dfnb.client.instance import Instance
-from dfnb.client.remote.follow import Followed
 from dfnb.client.pictures.drawing import SvgPicture
+from dfnb.client.remote.follow import Followed
 from dfnb.client.stats import HubStats
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage
 from dfnb.client.tables import EntitiesTable, InstancesTable
