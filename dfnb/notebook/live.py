@@ -7,6 +7,7 @@ takes the widget's place, so that a saved notebook shows it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -136,7 +137,7 @@ class View:
             for tracker in {id(root): root, id(shown): shown}.values():
                 if self.stopped and not tracker.is_over:
                     tracker.say(STOPPED)
-            delta = {} if shown.is_over else shown.look()
+            delta = {} if shown.is_over and self.stopped else shown.look()  # what has ended may have been rewound
             if root is not shown and not root.is_over:
                 root.look()
             if isinstance(shown, TableTracker) and shown.again_in is not None:
@@ -167,11 +168,12 @@ class View:
                 if id not in self._awaited:
                     self._awaited.add(id)
                     try:
-                        tracker.client.when_ended(id).add_done_callback(self._on_end)
+                        tracker.client.when_ended(id).add_done_callback(functools.partial(self._on_end, id))
                     except DfnbError:
                         self._publisher.touch(self)  # gone since: the next look says so
 
-    def _on_end(self, future: Future[Any]) -> None:
+    def _on_end(self, id: str, future: Future[Any]) -> None:
+        self._awaited.discard(id)  # rewound, it ends again
         self.stopped = self.stopped or isinstance(future.exception(), HubClosedError)
         self._publisher.touch(self)
 

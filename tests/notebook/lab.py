@@ -19,6 +19,7 @@ import nbformat
 
 ROOT = Path(__file__).parent.parent.parent
 _TOKEN = "lab"
+_KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel"
 BROWSER_OPTIONS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -41,26 +42,53 @@ class Lab:
 
     def run(self, source: str) -> int:
         """Append a cell, run it, wait until the kernel is idle; the cell's number."""
+        number = self.begin(source)
+        self.wait_idle()
+        return number
+
+    def begin(self, source: str) -> int:
+        """Append a cell and have it run; the cell's number, at once."""
         number: int = self.page.evaluate(
             """async source => {
                 const panel = window.jupyterapp.shell.currentWidget, model = panel.content.model.sharedModel;
                 model.insertCell(model.cells.length, {cell_type: 'code', source, metadata: {}, outputs: []});
                 panel.content.deselectAll();
                 panel.content.activeCellIndex = model.cells.length - 1;
-                await window.jupyterapp.commands.execute('notebook:run-cell');
+                const isBusy = new Promise(done => panel.sessionContext.statusChanged.connect((_, now) => now === 'busy' && done()));
+                window.jupyterapp.commands.execute('notebook:run-cell');
+                await isBusy;
                 return model.cells.length - 1;
             }""",
             source,
         )
-        self.wait_idle()
         return number
+
+    def view(self, source: str) -> Any:
+        """The output of a cell whose value is shown live."""
+        view = self.output(self.run(source))
+        view.locator(".dfnb-live .dfnb-card").wait_for()
+        return view
+
+    def clear(self) -> None:
+        """Delete all cells; the kernel goes on."""
+        self.page.evaluate(
+            """() => {
+                const model = window.jupyterapp.shell.currentWidget.content.model.sharedModel;
+                model.deleteCellRange(0, model.cells.length);
+                model.insertCell(0, {cell_type: 'code', source: '', metadata: {}, outputs: []});
+            }"""
+        )
 
     def wait_idle(self) -> None:
         self._kernel_is("status === 'idle'")
 
+    def is_busy(self) -> bool:
+        """Whether a cell is running."""
+        busy: bool = self.page.evaluate(f"() => {_KERNEL}.status === 'busy'")
+        return busy
+
     def _kernel_is(self, condition: str) -> None:
-        connection = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel"
-        self.page.wait_for_function(f"() => {{ const {{status, connectionStatus}} = {connection} ?? {{}}; return {condition}; }}")
+        self.page.wait_for_function(f"() => {{ const {{status, connectionStatus}} = {_KERNEL} ?? {{}}; return {condition}; }}")
 
     def output(self, number: int) -> Any:
         """The output area of a cell."""
@@ -68,7 +96,7 @@ class Lab:
 
     def restart(self) -> None:
         """Restart the kernel without asking."""
-        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        self.page.evaluate(f"() => {_KERNEL}.restart()")
         self._kernel_is("connectionStatus === 'connected' && status === 'idle'")
 
     def reload(self) -> None:
@@ -81,6 +109,40 @@ class Lab:
         """Save the notebook and read it back from disk."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
         return nbformat.read(self.notebook, as_version=4)
+
+    def theme(self, name: str) -> None:
+        """Change the colours of the whole page, as the menu does."""
+        self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {name}")
+        self.page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {name}']", state="attached")
+
+    def wide(self, width: int) -> None:
+        """Give the page another width, without what stands beside the notebook."""
+        self.page.set_viewport_size({"width": width, "height": 1500})
+
+    def count_messages(self) -> None:
+        """From now on, note the news that views are told: `told` has them."""
+        self.page.evaluate(
+            f"""() => {{
+                window.dfnbTold = [];
+                {_KERNEL}.iopubMessage.connect((_, message) => {{
+                    const {{method, content}} = message.content?.data ?? {{}};
+                    if (message.header.msg_type === 'comm_msg' && method === 'custom' && content.n !== undefined)
+                        window.dfnbTold.push({{at: Date.now(), n: content.n}});
+                }});
+            }}"""
+        )
+
+    def told(self) -> list[dict[str, int]]:
+        """When the views were told what news, by number."""
+        told: list[dict[str, int]] = self.page.evaluate("() => window.dfnbTold")
+        return told
+
+    def keep(self, name: str, what: Any = None) -> None:
+        """Keep a screenshot for people to look at, if DFNB_SCREENSHOTS names a folder for them."""
+        folder = os.environ.get("DFNB_SCREENSHOTS")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (what or self.page).screenshot(path=Path(folder) / f"{name}.png")
 
 
 @contextlib.contextmanager
