@@ -5,7 +5,6 @@ Imported at the first live view only: ipywidgets and anywidget cost some 50 ms.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,26 +14,16 @@ import traitlets
 
 from dfnb.notebook.display import static_text
 from dfnb.notebook.snapshot import Picture
+from dfnb.notebook.squeeze import squeeze
 
 _sending = threading.Lock()
 _SCRIPTS = ("core.js", "list.js", "painting.js", "timeline.js", "panels.js", "instance.js", "table.js", "main.js")
-_TEXTS = re.compile(r'("(?:[^"\\]|\\.)*"|`[^`]*`)')
-_SIGNS = re.compile(r" ?([=(){},;:?<>&|*]+) ?")
-_STYLES = ("view.css", "live.css")
+_STYLES = ("view.css", "live.css", "table.css")
 
 
 def script() -> str:
-    """The files of the script as one ES module, without comments and spare space: every view sends it to the browser."""
-    lines = (line.strip() for name in _SCRIPTS for line in static_text(name).splitlines())
-    joined = "\n".join(_tight(line) for line in lines if line and not line.startswith("//"))
-    return re.sub(r"(?<=[{(\[,;])\n", "", joined)
-
-
-def _tight(line: str) -> str:
-    """A line without spaces around signs. Texts stay as they are, and so do lines with nested texts or perhaps a pattern."""
-    if re.search("['/]|`.*`.*`", line):
-        return line
-    return "".join(part if part.startswith(('"', "`")) else _SIGNS.sub(r"\1", part) for part in _TEXTS.split(line))
+    """The files of the script as one ES module, squeezed: every view sends it to the browser."""
+    return squeeze("\n".join(map(static_text, _SCRIPTS)))
 
 
 def style() -> str:

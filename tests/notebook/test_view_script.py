@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dfnb.notebook.display import static_text
-from dfnb.notebook.widgets import _SCRIPTS, StatusWidget, _tight, script, style
+from dfnb.notebook.widgets import _SCRIPTS, StatusWidget, script, style
 
 _LARGEST = 60_000
 
@@ -41,13 +41,6 @@ def test_no_text_of_the_script_has_several_lines(name: str):
     """Lines are stripped when the files are joined; in a text of several lines that would change the text."""
     for line in static_text(name).splitlines():
         assert len(re.findall("`", line)) % 2 == 0, line
-
-
-def test_only_spaces_outside_of_texts_are_left_out():
-    assert _tight('const { a } = f("x = { y }", b ? 1 : 2);') == 'const{a}=f("x = { y }",b?1:2);'
-    assert _tight("write(node, `${a = 1} of ${b}`);") == "write(node,`${a = 1} of ${b}`);"
-    assert _tight("a = b ? `x${c ? ` = ` : d}` : 0;") == "a = b ? `x${c ? ` = ` : d}` : 0;"
-    assert _tight("return a - -b + 1;") == "return a - -b + 1;"
 
 
 def test_the_widget_carries_script_and_style():
