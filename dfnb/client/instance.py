@@ -6,10 +6,11 @@ import concurrent.futures
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from dfnb.client import html
 from dfnb.client.history import History
 from dfnb.client.http_log import HttpLog
 from dfnb.client.status import DurableOrchestrationStatus
-from dfnb.errors import InstanceFailedError, WaitTimeoutError
+from dfnb.errors import DfnbError, InstanceFailedError, WaitTimeoutError
 from dfnb.hub.protocol import Ended
 from dfnb.records import payload
 from dfnb.records.log import LogLine
@@ -160,6 +161,14 @@ class Instance:
 
     def __repr__(self) -> str:
         return f"<Instance {self.name} {self.id!r}>"
+
+    def _repr_html_(self) -> str:
+        """How it stands now; with the extension loaded, a notebook shows it live instead."""
+        try:
+            return self.status()._repr_html_()
+        except DfnbError as error:  # the hub may be closed by the time it is shown
+            head = [html.span("dfnb-name", self.name), html.span("dfnb-id", self.id)]
+            return html.card("", head, [html.row("note", html.span("", str(error)))])
 
 
 def _output(ended: Ended) -> Any:

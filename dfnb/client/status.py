@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from dfnb.client import test_mode
+from dfnb.client import cards, test_mode
 from dfnb.records import payload
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted
@@ -79,6 +79,9 @@ class DurableOrchestrationStatus:
         why = f", {self.waiting_for}" if self.waiting_for else ""
         return f"<DurableOrchestrationStatus {self.name} {self.instance_id!r}: {self.runtime_status.value}{why}>"
 
+    def _repr_html_(self) -> str:
+        return cards.status_card(self)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PurgeHistoryResult:
@@ -97,6 +100,9 @@ class InstancePage(list[DurableOrchestrationStatus]):
     def __repr__(self) -> str:
         more = ", and there are more" if self.continuation_token is not None else ""
         return f"<InstancePage: {len(self)} {'instance' if len(self) == 1 else 'instances'}{more}>"
+
+    def _repr_html_(self) -> str:
+        return cards.statuses_table(self)
 
 
 def status_of(

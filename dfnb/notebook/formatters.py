@@ -7,6 +7,7 @@ from typing import Any
 
 from dfnb import app as apps
 from dfnb.app import DefinitionsTable
+from dfnb.client import cards
 from dfnb.client.entities import DurableEntityStatus, EntityHandle, EntityPage, OperationTable, clock, state_text
 from dfnb.client.history import History
 from dfnb.client.http_log import HttpExchange, HttpLog
@@ -25,7 +26,9 @@ from dfnb.notebook.live import Tracker
 from dfnb.notebook.other_tables import DefinitionsTracker, EntitiesTracker
 from dfnb.notebook.snapshot import InstanceTracker, Picture, picture_of_status
 from dfnb.notebook.tables import GivenTracker, InstancesTracker, TableTracker
+from dfnb.records.failure import FailureDetails
 from dfnb.records.history import Recorded
+from dfnb.records.http import DurableHttpResponse
 from dfnb.server.serving import Server
 
 Shell = Any
@@ -180,6 +183,8 @@ def register(shell: Shell) -> Callable[[], None]:
         EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, HubStats, Followed, SvgPicture,
         apps.DurableApp, Server,
     )  # fmt: skip
+    teach(html, DurableHttpResponse, lambda value: display.page(cards.response_card(value)))
+    teach(html, FailureDetails, lambda value: display.page(cards.failure_card(value)))
     for kind in pages:
         teach(html, kind, lambda value: display.page(value._repr_html_()))
     html.for_type_by_name(*_REMOTE, lambda value: display.page(value._repr_html_()))  # by name: few connect, and all would load it
