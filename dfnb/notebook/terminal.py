@@ -157,9 +157,7 @@ def _outcome(picture: Picture) -> list[str]:
 # ---- the timeline as bars of signs
 
 
-def _bars(
-    tracker: InstanceTracker, picture: Picture, width: int, signs: dict[str, str], now: float, colours: bool
-) -> list[str]:
+def _bars(tracker: InstanceTracker, picture: Picture, width: int, signs: dict[str, str], now: float, colours: bool) -> list[str]:
     rows = tracker.timeline.rows
     shown = _chosen(rows)
     if not shown or not picture.get("created"):
@@ -235,9 +233,7 @@ def _fit(text: str, width: int, signs: dict[str, str]) -> str:
 
 
 def _cells(text: str) -> int:
-    return sum(
-        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
-    )
+    return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
 def _pad(text: str, width: int) -> str:

@@ -69,7 +69,9 @@ class Terminal:
         """What has come since the last line was typed, up to what is wanted."""
         end = time.monotonic() + seconds
         while not re.search(wanted, self.seen):
-            assert select.select([self._master], [], [], max(0.0, end - time.monotonic()))[0], f"no {wanted!r} in {self.seen[-2_000:]!r}"
+            assert select.select([self._master], [], [], max(0.0, end - time.monotonic()))[0], (
+                f"no {wanted!r} in {self.seen[-2_000:]!r}"
+            )
             self.seen += os.read(self._master, 65_536).decode("utf-8", "replace")
         return self.seen
 
