@@ -138,7 +138,8 @@ class Timeline:
     def wait_for(self, record: InstanceRecord) -> None:
         """The events an instance waits for have a row from the moment it began to wait."""
         asked = {wait.name: wait for wait in record.waits if wait.kind == "event"}
-        for name in [name for name in self._waits if name not in asked]:
+        says_all = record.is_terminal or not any(wait.kind in ("definition", "held", "more") for wait in record.waits)
+        for name in [name for name in self._waits if says_all and name not in asked]:
             row = self.rows[self._waits.pop(name)]
             self._changed[row["i"]] = None
             row |= {"e": record.updated_at / 1000, "st": "Canceled"}

@@ -134,15 +134,15 @@ class View:
         """Send what changed. False once nothing more will."""
         with self._lock:
             shown, root = self.tracker, self.root
-            for tracker in {id(root): root, id(shown): shown}.values():
-                if self.stopped and not tracker.is_over:
-                    tracker.say(STOPPED)
+            stopped = self.stopped and [tracker for tracker in {root, shown} if not tracker.is_over]
+            for tracker in stopped or ():
+                tracker.say(STOPPED)
             delta = {} if shown.is_over and self.stopped else shown.look()  # what has ended may have been rewound
             if root is not shown and not root.is_over:
                 root.look()
             if isinstance(shown, TableTracker) and shown.again_in is not None:
                 self._publisher.touch_later(self, shown.again_in)
-            again, self._again = self._again or shown.restarted or shown.is_over, False
+            again, self._again = self._again or shown.restarted or bool(stopped and shown.is_over), False
             if again:
                 delta = {"full": self._full()}
             if delta:

@@ -120,22 +120,29 @@ class Lab:
         self.page.set_viewport_size({"width": width, "height": 1500})
 
     def count_messages(self) -> None:
-        """From now on, note the news that views are told: `told` has them."""
+        """From now on, note the news that views are told, for `told`."""
         self.page.evaluate(
             f"""() => {{
                 window.dfnbTold = [];
                 {_KERNEL}.iopubMessage.connect((_, message) => {{
                     const {{method, content}} = message.content?.data ?? {{}};
                     if (message.header.msg_type === 'comm_msg' && method === 'custom' && content.n !== undefined)
-                        window.dfnbTold.push({{at: Date.now(), n: content.n}});
+                        window.dfnbTold.push({{at: Date.now(), view: message.content.comm_id}});
                 }});
             }}"""
         )
 
-    def told(self) -> list[dict[str, int]]:
-        """When the views were told what news, by number."""
-        told: list[dict[str, int]] = self.page.evaluate("() => window.dfnbTold")
-        return told
+    def told(self, number: int) -> list[float]:
+        """When the view of that cell was told news, in milliseconds."""
+        times: list[float] = self.page.evaluate(
+            """number => {
+                const {outputs} = window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[number];
+                const id = outputs[0].data['application/vnd.jupyter.widget-view+json'].model_id;
+                return window.dfnbTold.filter(({view}) => view === id).map(({at}) => at);
+            }""",
+            number,
+        )
+        return times
 
     def keep(self, name: str, what: Any = None) -> None:
         """Keep a screenshot for people to look at, if DFNB_SCREENSHOTS names a folder for them."""

@@ -1,79 +1,191 @@
+"""The life of a live view in JupyterLab: beside a busy kernel, after a reload, a restart, the end, and in the saved notebook."""
+
 from __future__ import annotations
 
-from pathlib import Path
+import re
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from .lab import open_lab
+from . import tour
+from .lab import Lab, open_lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-DEFINE = """import dfnb, dfnb as df
-from datetime import timedelta
-%load_ext dfnb"""
-TRIP = """%%orchestrator
-def trip(context: df.DurableOrchestrationContext):
-    context.set_custom_status("asking")
-    approval = context.wait_for_external_event("approval")
-    timer = context.create_timer(timedelta(hours=1))
-    yield context.task_any([approval, timer])
-    timer.cancel()
-    return (yield context.call_activity("book", context.get_input()))"""
-BOOK = """%%activity
-def book(city: str) -> str:
-    print("booking", city)
-    return f"a week in {city}\""""
 WIDGET = "application/vnd.jupyter.widget-view+json"
+BUSY = "the kernel is busy; it will answer when the running cell lets it"
 
 
-def mimes(notebook, number: int) -> set[str]:
-    return {mime for output in notebook.cells[number].outputs for mime in output.get("data", {})}
+@pytest.fixture(scope="module")
+def opened(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with tour.served_api() as where, open_lab(chromium_path, tmp_path_factory.mktemp("lab")) as lab:
+        for cell in (where, *tour.CELLS, "server = df.current().serve(port=0)"):
+            lab.run(cell)
+        yield lab
 
 
-def test_a_live_view_counts_follows_and_leaves_html_behind(chromium_path: str, tmp_path: Path):
-    with open_lab(chromium_path, tmp_path) as lab:
-        lab.run(DEFINE)
-        lab.run(TRIP)
-        number = lab.run('run = %dfnb start trip "Oslo" --id my-trip\nrun')
-        view = lab.output(number)
-        view.get_by_text("Running").wait_for()
-        view.get_by_text("event approval since").wait_for()
-        view.get_by_text("(in 59 min").first.wait_for()  # counted in the browser
-        view.get_by_text("asking", exact=True).wait_for()
-
-        lab.saved()
-        lab.reload()  # widgets come back by themselves
-        view.get_by_text("event approval since").wait_for()
-
-        table = lab.output(lab.run("dfnb.notebook.instances_table([run])"))
-        table.get_by_text("my-trip").wait_for()
-        lab.run('run.raise_event("approval")')
-        view.get_by_text("the cell that defines book").wait_for()
-        lab.run(BOOK)
-        view.get_by_text("Completed", exact=True).wait_for()
-        view.get_by_text("a week in Oslo").wait_for()
-        table.get_by_text("Completed", exact=True).wait_for()
-
-        end = lab.run('other = %dfnb start trip "Lima"\nother.raise_event("approval"); other.wait(20)\nother')
-        lab.output(end).locator("[data-mime-type='text/html']").wait_for()
-        assert mimes(lab.saved(), end) == {"text/html", "text/plain"}
-
-        lab.restart()
-        lab.run(DEFINE)
-        again = lab.output(lab.run('dfnb.instance("my-trip")'))
-        again.get_by_text("a week in Oslo").wait_for()
-        assert lab.problems == []
+@pytest.fixture
+def lab(opened: Lab) -> Iterator[Lab]:
+    opened.clear()
+    yield opened
+    assert opened.problems == []
 
 
-def test_the_widget_of_an_ended_instance_is_not_saved(chromium_path: str, tmp_path: Path):
-    with open_lab(chromium_path, tmp_path, theme="JupyterLab Dark") as lab:
-        lab.run(DEFINE)
-        lab.run(TRIP)
-        lab.run(BOOK)
-        number = lab.run('run = %dfnb start trip "Oslo"\nrun')
-        assert WIDGET in mimes(lab.saved(), number)
-        lab.run('run.raise_event("approval")')
-        lab.output(number).locator("[data-mime-type='text/html'] .dfnb-pill").get_by_text("Completed").wait_for()
-        assert mimes(lab.saved(), number) == {"text/html", "text/plain"}
-        scheme = lab.output(number).locator(".dfnb").evaluate("element => getComputedStyle(element).colorScheme")
-        assert scheme == "dark"
+def pill(view: Any, status: str) -> None:
+    view.locator(".dfnb-pill").get_by_text(status, exact=True).wait_for()
+
+
+def twin(view: Any) -> Any:
+    """The static HTML in the widget's place."""
+    return view.locator("[data-mime-type='text/html']")
+
+
+def mimes(lab: Lab, number: int) -> set[str]:
+    saved = lab.saved()
+    return {mime for output in saved.cells[number].outputs for mime in output.get("data", {})}
+
+
+def link(lab: Lab, instance: str, name: str) -> str:
+    """An address to call from outside of the notebook."""
+    number = lab.run(f"print(df.current().client.create_http_management_payload({instance!r})[{name!r}])")
+    return lab.output(number).inner_text().strip()
+
+
+def post(url: str) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, b"null", {"Content-Type": "application/json"}), timeout=30) as answer:
+        answer.read()
+
+
+# ---- beside a kernel that is busy
+
+
+def test_a_click_is_answered_while_a_cell_awaits(lab: Lab):
+    lab.run('run = df.start("ask", instance_id="awaited")')
+    view = lab.view("run")
+    waiting = lab.begin("await run")
+    view.get_by_role("button", name="Suspend").click()
+    pill(view, "Suspended")
+    assert lab.is_busy()
+    view.get_by_role("button", name="Resume").click()
+    pill(view, "Running")
+    view.get_by_role("button", name="Raise event").click()
+    view.get_by_label("data (JSON)").fill('"so be it"')
+    view.locator("button[type=submit]").click()
+    lab.output(waiting).get_by_text("so be it").wait_for()
+
+
+def test_a_click_beside_a_cell_that_blocks_is_acknowledged_at_once_and_answered_after_it(lab: Lab):
+    lab.run('other = df.start("ask", instance_id="blocks")\nrun = df.start("tour", instance_id="beside")')
+    free = link(lab, "blocks", "sendEventPostUri").replace("{eventName}", "answer")
+    view = lab.view("run")
+    view.get_by_text("event approval since").wait_for()
+    lab.begin("other.wait()\nended = 'yes'")
+    view.get_by_role("button", name="Suspend").click()
+    view.get_by_text("asked…", exact=True).wait_for()
+    assert view.get_by_role("button", name="Terminate").is_disabled()
+    view.get_by_text(BUSY).wait_for()
+    lab.keep("busy", view)
+    exchanges = view.get_by_role("tab", name="HTTP")
+    before = exchanges.inner_text()
+    lab.page.wait_for_function("([tab, before]) => tab.innerText !== before", arg=[exchanges.element_handle(), before])
+    pill(view, "Running")
+    assert lab.is_busy()
+    post(free)
+    pill(view, "Suspended")
+    view.get_by_text(BUSY).wait_for(state="detached")
+
+
+# ---- as much news as there is, and no more
+
+
+def test_a_busy_run_tells_its_view_at_most_ten_times_a_second_and_an_idle_one_nothing(lab: Lab):
+    lab.count_messages()
+    number = lab.run('run = df.start("busy", 400, instance_id="many")\nrun')
+    view = lab.output(number)
+    view.get_by_role("tab", name="Timeline").get_by_text("401").wait_for()
+    view.get_by_text("event enough since").wait_for()
+    told = lab.told(number)
+    assert 0 < len(told) <= (told[-1] - told[0]) / 100 + 2
+    shown = re.compile(r"\d+ s$")
+    seconds = view.locator(".dfnb-time").filter(has_text=shown)
+    seconds.wait_for()
+    before = lab.told(number)
+    now = int(seconds.inner_text().split()[0])
+    view.locator(".dfnb-time").get_by_text(f"{now + 3} s").wait_for()  # the browser counts by itself
+    assert lab.told(number) == before
+
+
+# ---- the page, the kernel, the end
+
+
+def test_a_page_that_is_loaded_again_shows_the_live_view(lab: Lab):
+    number = lab.run('run = df.start("ask", instance_id="stays")\nrun')
+    view = lab.output(number)
+    view.get_by_text("event answer since").wait_for()
+    assert WIDGET in mimes(lab, number)
+    lab.reload()
+    view.get_by_text("event answer since").wait_for()
+    view.get_by_role("button", name="Suspend").click()
+    pill(view, "Suspended")
+
+
+def test_static_html_takes_the_place_of_a_view_when_its_instance_ends(lab: Lab):
+    number = lab.run('run = df.start("ask", instance_id="ends")\nrun')
+    view = lab.output(number)
+    view.get_by_text("event answer since").wait_for()
+    lab.run('run.raise_event("answer", {"seats": 2})')
+    twin(view).locator(".dfnb-pill").get_by_text("Completed").wait_for()
+    twin(view).get_by_text('{"seats":2}').first.wait_for()
+    assert view.locator(".dfnb-live").count() == 0
+    assert mimes(lab, number) == {"text/html", "text/plain"}
+    lab.keep("ended", view)
+
+
+def test_a_view_that_is_looked_into_lingers_before_static_html_takes_its_place(lab: Lab):
+    lab.run("live._LINGER_SECONDS = 4.0")
+    view = lab.view('run = df.start("ask", instance_id="lingers")\nrun')
+    view.get_by_role("tab", name="History").click()
+    view.get_by_text("ExecutionStarted").wait_for()
+    lab.run('run.raise_event("answer")')
+    pill(view, "Completed")
+    view.locator(".dfnb-live").get_by_text("ExecutionCompleted").wait_for()
+    twin(view).get_by_text("Completed", exact=True).first.wait_for()
+    assert view.locator(".dfnb-live").count() == 0
+    lab.run("live._LINGER_SECONDS = 30.0")
+
+
+def test_what_ended_at_once_is_static_html_and_can_be_read_without_scripts(lab: Lab):
+    cell = 'done = df.start("ask")\ndone.raise_event("answer", "yes"); done.wait(20)\ndone'
+    number = lab.run(cell)
+    page = twin(lab.output(number))
+    page.locator(".dfnb-pill").get_by_text("Completed").wait_for()
+    page.get_by_text("History (").click()
+    page.get_by_text("EventRaised").first.wait_for()
+    assert mimes(lab, number) == {"text/html", "text/plain"}
+    html = "".join(output.data["text/html"] for output in lab.saved().cells[number].outputs)
+    assert "<script" not in html
+    lab.keep("static", lab.output(number))
+
+
+def test_after_a_restart_of_the_kernel_the_run_is_shown_whole_and_goes_on(lab: Lab):
+    view = lab.view('run = df.start("tour", instance_id="lasts")\nrun')
+    view.get_by_text("event approval since").wait_for()
+    where = lab.output(lab.run("print('API =', repr(API))")).inner_text().strip()
+    lab.clear()
+    lab.restart()
+    lab.run(tour.SETUP)
+    view = lab.view('dfnb.instance("lasts")')
+    view.get_by_text("the cell that defines tour").wait_for()
+    for tab, text in (("History", "EntityLockGranted"), ("HTTP", "202 Accepted"), ("Code", "with (yield context.lock_entities")):
+        view.get_by_role("tab", name=tab).click()
+        view.get_by_text(text).first.wait_for()
+    lab.keep("after-restart", view)
+    for cell in (where, tour.TOUR, tour.OTHERS):
+        lab.run(cell)
+    view.get_by_text("event approval since").wait_for()
+    view.get_by_role("button", name="Raise event").click()
+    view.locator("button[type=submit]").click()
+    pill(view, "Completed")
+    view.get_by_text("by train").first.wait_for()

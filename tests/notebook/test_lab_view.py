@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def opened(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with open_lab(chromium_path, tmp_path_factory.mktemp("lab")) as lab:
-        for cell in tour.CELLS:
+    with tour.served_api() as where, open_lab(chromium_path, tmp_path_factory.mktemp("lab")) as lab:
+        for cell in (where, *tour.CELLS):
             lab.run(cell)
         yield lab
 

@@ -45,7 +45,7 @@ def test_a_live_view_follows_the_instance_until_html_takes_its_place(kernel: Ker
         answered += kernel.until(is_update)
     sent = deltas(answered)
     assert [delta["n"] for delta in sent] == list(range(1, len(sent) + 1))
-    assert sent[-1]["full"]["output"] == "yes"
+    assert sent[-1]["set"]["output"] == "yes"
     (last,) = of_kind(answered, "update_display_data")
     assert set(last["data"]) == {"text/html", "text/plain"}
     assert last["transient"] == bundle["transient"]

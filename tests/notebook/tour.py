@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-SETUP = """import os, httpx
+import contextlib
+from collections.abc import Iterator
+
+from dfnb.testing import AsyncApi
+
+
+@contextlib.contextmanager
+def served_api() -> Iterator[str]:
+    """The API that the cells call, outside of the kernel, so that it outlives it; the cell that says where it is."""
+    api = AsyncApi()
+    api.job("/jobs", polls=float("inf"), retry_after=1)
+    api.job("/quick", polls=2, result={"area": 12}, retry_after=0)
+    with api.serve() as url:
+        yield f'API = "{url}"'
+
+
+SETUP = """import os
 import dfnb, dfnb as df
 from datetime import timedelta
 from dfnb.notebook import live
-from dfnb.testing import AsyncApi
 
 os.environ["TOUR_KEY"] = "sesame-open"
-api = AsyncApi()
-api.job("/jobs", polls=float("inf"), retry_after=1)
-api.job("/quick", polls=2, result={"area": 12}, retry_after=0)
-%load_ext dfnb
-df.current().http = df.HttpSettings(client=lambda: httpx.AsyncClient(transport=api.transport()))"""
+%load_ext dfnb"""
 
 TOUR = """%%orchestrator
 def tour(context: df.DurableOrchestrationContext):
     context.set_custom_status("on the way")
     seat = df.EntityId("seat", "14C")
-    job = context.call_http("POST", "https://api.example/jobs", content={"scene": 7}, headers={"x-key": df.Secret.env("TOUR_KEY")})
-    quick = context.call_http("POST", "https://api.example/quick", content={"scene": 8})
+    job = context.call_http("POST", f"{API}/jobs", content={"scene": 7}, headers={"x-key": df.Secret.env("TOUR_KEY")})
+    quick = context.call_http("POST", f"{API}/quick", content={"scene": 8})
     route = context.call_activity_with_retry("find_route", df.RetryOptions(200, 3), context.instance_id)
     leg = context.call_sub_orchestrator("leg", "Oslo", instance_id=f"{context.instance_id}-leg")
     with (yield context.lock_entities([seat])):
