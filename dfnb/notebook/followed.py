@@ -71,7 +71,7 @@ def picture_of(followed: Followed) -> Picture:
         "waits": [] if is_over else [{**wait, "next": due / 1000} if due is not None else wait],
         "held": "",
         "calls": _calls(followed),
-        "output": shown_value(told.get("output")) if is_over else "",
+        "output": shown_value(told.get("output") if "runtimeStatus" in told else followed.json) if is_over else "",
         "failure": cut(followed.failure, LONGEST_TEXT),
         "actions": [],
         "tabs": [],

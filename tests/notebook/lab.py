@@ -54,7 +54,8 @@ class Lab:
                 model.insertCell(model.cells.length, {cell_type: 'code', source, metadata: {}, outputs: []});
                 panel.content.deselectAll();
                 panel.content.activeCellIndex = model.cells.length - 1;
-                const isBusy = new Promise(done => panel.sessionContext.statusChanged.connect((_, now) => now === 'busy' && done()));
+                const {statusChanged} = panel.sessionContext;
+                const isBusy = new Promise(done => statusChanged.connect((_, now) => now === 'busy' && done()));
                 window.jupyterapp.commands.execute('notebook:run-cell');
                 await isBusy;
                 return model.cells.length - 1;
@@ -116,8 +117,12 @@ class Lab:
         self.page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {name}']", state="attached")
 
     def wide(self, width: int) -> None:
-        """Give the page another width, without what stands beside the notebook."""
+        """Give the page another width; what stands beside the notebook is there only on a wide one."""
         self.page.set_viewport_size({"width": width, "height": 1500})
+        self.page.evaluate(
+            "wide => window.jupyterapp.shell.leftCollapsed === wide && window.jupyterapp.commands.execute('application:toggle-left-area')",
+            width > 900,
+        )
 
     def count_messages(self) -> None:
         """From now on, note the news that views are told, for `told`."""

@@ -15,13 +15,17 @@ from .lab import Lab, open_lab
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+ANOTHER = """df.current().serve(port=0)
+other = df.DurableApp("other.duckdb")
+server = other.serve(port=0)
+remote = dfnb.connect(server.url, server.key)"""
 BUSY = "the kernel is busy; it will answer when the running cell lets it"
 
 
 @pytest.fixture(scope="module")
 def opened(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with tour.served_api() as where, open_lab(chromium_path, tmp_path_factory.mktemp("lab")) as lab:
-        for cell in (where, *tour.CELLS, "server = df.current().serve(port=0)"):
+        for cell in (where, *tour.CELLS, ANOTHER):
             lab.run(cell)
         yield lab
 
@@ -117,6 +121,39 @@ def test_a_busy_run_tells_its_view_at_most_ten_times_a_second_and_an_idle_one_no
     assert lab.told(number) == before
 
 
+# ---- what runs elsewhere
+
+
+def test_an_instance_of_another_hub_is_shown_and_asked_like_one_s_own(lab: Lab):
+    view = lab.view('far = remote.start("tour", instance_id="far-1")\nfar')
+    view.get_by_text("event approval since").wait_for()
+    view.get_by_text("http://127.0.0.1:").first.wait_for()
+    for tab, text in (("History", "EntityLockGranted"), ("HTTP", "202 Accepted")):
+        view.get_by_role("tab", name=tab).click()
+        view.get_by_text(text).first.wait_for()
+    lab.keep("remote", view)
+    view.get_by_role("button", name="Suspend").click()
+    pill(view, "Suspended")
+    view.get_by_role("button", name="Resume").click()
+    pill(view, "Running")
+    view.get_by_role("button", name="Raise event").click()
+    view.locator("button[type=submit]").click()
+    pill(view, "Completed")
+
+
+def test_a_followed_url_is_shown_until_it_is_done(lab: Lab):
+    lab.run('import httpx\nstarted = httpx.post(f"{API}/jobs", json={}).headers["Location"]')
+    view = lab.view("followed = dfnb.follow(started)\nfollowed")
+    pill(view, "Running")
+    view.get_by_text("next poll in").first.wait_for()
+    lab.keep("followed", view)
+    lab.run('quick = httpx.post(f"{API}/quick", json={}).headers["Location"]')
+    done = lab.output(lab.run("done = dfnb.follow(quick)\ndone"))
+    done.locator("[data-mime-type='text/html']").get_by_text("Completed").first.wait_for()
+    done.get_by_text('{"area":12}').first.wait_for()
+    lab.run("followed.close()")
+
+
 # ---- the page, the kernel, the end
 
 
@@ -174,7 +211,7 @@ def test_after_a_restart_of_the_kernel_the_run_is_shown_whole_and_goes_on(lab: L
     view.get_by_text("event approval since").wait_for()
     where = lab.output(lab.run("print('API =', repr(API))")).inner_text().strip()
     lab.clear()
-    lab.restart()
+    lab.restart()  # the other hub is not opened again
     lab.run(tour.SETUP)
     view = lab.view('dfnb.instance("lasts")')
     view.get_by_text("the cell that defines tour").wait_for()

@@ -200,7 +200,7 @@ class HttpPanel {
     this.chip = button("", () => this.only(null), "dfnb-chip");
     this.chip.hidden = true;
     this.list = this.makeList(picture);
-    this.node = h("div", "", this.chip, this.list.node, this.note, this.inspector, snippet(`dfnb.instance(${JSON.stringify(picture.id)}).http().df()`));
+    this.node = h("div", "", this.chip, this.list.node, this.note, this.inspector, picture.where ? "" : snippet(`dfnb.instance(${JSON.stringify(picture.id)}).http().df()`));
   }
 
   makeList(picture) {
