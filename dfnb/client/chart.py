@@ -8,7 +8,7 @@ from html import escape
 
 from dfnb.hub.figures import SECOND, OverTime
 
-ORDER = ("Completed", "Running", "Pending", "ContinuedAsNew", "Suspended", "Failed", "Terminated", "Canceled")
+ORDER = ("Running", "Pending", "ContinuedAsNew", "Suspended", "Completed", "Failed", "Terminated", "Canceled")
 """From the bottom of a bar to its top."""
 
 _HEIGHT = 56
@@ -32,13 +32,13 @@ def bars(title: str, chart: OverTime, width: int = 640) -> str:
     if not length:
         return ""
     highest = max(sum(values[at] for values in chart.series.values()) for at in range(length)) or 1
-    slot = width / max(length, _FEWEST_SLOTS)
+    slots = max(length, _FEWEST_SLOTS)
+    slot = width / slots
     drawn = "".join(_bar(chart, status, at, slot, highest) for at in range(length) for status in ordered(chart.series))
-    edge = slot * length
     axis = (
         f'<path d="M0 {_HEIGHT + 12.5}H{width}" stroke="currentColor" stroke-opacity="0.3"/>'
         f"{_label(0, _HEIGHT + 25, clock(chart.start, chart))}"
-        f"{_label(min(max(edge, 130), width), _HEIGHT + 25, clock(chart.start + length * chart.step, chart), 'end')}"
+        f"{_label(width, _HEIGHT + 25, clock(chart.start + slots * chart.step, chart), 'end')}"
         f"{_label(0, 9, f'{highest:,} in {words(chart.step)}')}"
     )
     said = escape(in_words(title, chart))

@@ -47,7 +47,9 @@ def test_stats_are_short_in_text_and_whole_in_html():
     assert html.count("<svg") == 2
     assert "&lt;trip&gt;" in html
     assert "<trip>" not in html
-    assert stats.lines() == [("<trip>", "1,234", "1", "2", "1 s", "1.50 s", "1 min 30 s", "2 h 1 min"), ("new", "1", "1", "", "", "", "", "")]
+    trip, new = stats.lines()
+    assert trip == ("<trip>", "1,234", "1", "2", "1 s", "1.50 s", "1 min 30 s", "2 h 1 min")
+    assert new == ("new", "1", "1", "", "", "", "", "")
 
 
 def test_an_empty_hub_has_stats_too():

@@ -252,3 +252,11 @@ def test_http_shows_each_exchange_and_writes_an_archive(run, shell, tmp_path):
 def test_http_of_an_instance_without_calls_says_so(echo):
     dfnb.start("say", "x", instance_id="a1").wait(5)
     assert echo("%dfnb http a1").text.endswith("no HTTP call has sent a request\n")
+
+
+def test_live_tables_are_text_where_nothing_is_live(echo, shell):
+    echo("dfnb.start('ask', instance_id='q1')")
+    for line, title in (("list --live --status running", "waiting for"), ("entities --live", "no entities"), ("definitions", "version")):
+        assert title in shell.display_formatter.format(echo(f"%dfnb {line}").value)[0]["text/plain"]
+    assert "is not a runtime status" in echo("%dfnb list --live --status odd").text
+    assert "nothing behind it" in echo("%dfnb definitions x").text

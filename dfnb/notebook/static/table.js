@@ -50,8 +50,9 @@ class Bars {
     const { from, step } = chart;
     const sums = series[0][1].map((_, at) => series.reduce((sum, [, counts]) => sum + counts[at], 0));
     const highest = Math.max(...sums);
-    const ends = [clock(from), `most in ${brief(step)}: ${whole(highest)}`, clock(from + sums.length * step)];
-    set(this.bars, { style: `--bars: ${Math.max(sums.length, 24)}`, "aria-label": `created over time: ${ends.join(", ")}` });
+    const slots = Math.max(sums.length, 24);
+    const ends = [clock(from), `most in ${brief(step)}: ${whole(highest)}`, clock(from + slots * step)];
+    set(this.bars, { style: `--bars: ${slots}`, "aria-label": `created over time: ${ends.join(", ")}` });
     this.axis.replaceChildren(...ends.map((text) => h("span", "", text)));
     this.bars.replaceChildren(...sums.map((sum, at) => {
       const start = from + at * step;
