@@ -38,7 +38,7 @@ def deliver(tmp_path: Path):
         )  # fmt: skip
         return picked.json()["output"]
 
-    settings = dfnb.HttpSettings(pace=dfnb.Pace(floor=0.05, cap=0.2))
+    settings = dfnb.HttpSettings(pace=dfnb.Pace(floor=0.05, cap=3.0))
     with dfnb.DurableApp(tmp_path / "shop.duckdb", registry=registry, http=settings) as app:
         yield app
 
