@@ -256,7 +256,8 @@ def test_http_of_an_instance_without_calls_says_so(echo):
 
 def test_live_tables_are_text_where_nothing_is_live(echo, shell):
     echo("dfnb.start('ask', instance_id='q1')")
-    for line, title in (("list --live --status running", "waiting for"), ("entities --live", "no entities"), ("definitions", "version")):
+    titles = (("list --live --status running", "waiting for"), ("entities --live", "no entities"), ("definitions", "version"))
+    for line, title in titles:
         assert title in shell.display_formatter.format(echo(f"%dfnb {line}").value)[0]["text/plain"]
     assert "is not a runtime status" in echo("%dfnb list --live --status odd").text
     assert "nothing behind it" in echo("%dfnb definitions x").text
