@@ -82,7 +82,7 @@ class EntityClient:
         return id
 
     def _signal(self, requests: list[SignalRequest]) -> None:
-        self._settle(self.submit_signals(requests))
+        self.settle(self.submit_signals(requests))
 
     def submit_signals(self, requests: list[SignalRequest]) -> Future[None]:
         """Send what was checked, all or none; the future is done once it is on disk."""
@@ -163,7 +163,7 @@ class EntityClient:
         """Why nothing can be written to the hub at present; None when all is well."""
         return self._hub.problem
 
-    def _settle(self, future: Future[T]) -> T:
+    def settle(self, future: Future[T]) -> T:
         """The answer once it is on disk; a disk that refuses is an error now, not a wait without end."""
         while True:
             try:

@@ -14,6 +14,19 @@ from dfnb.records.history import ExecutionCompleted
 from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus, Wait
 from dfnb.records.times import to_datetime, to_microseconds
 
+Statuses = Iterable[OrchestrationRuntimeStatus | str] | OrchestrationRuntimeStatus | str | None
+"""Which statuses are asked for: one, several, a text with commas, or all of them."""
+
+
+def status_names(given: Statuses) -> tuple[str, ...]:
+    """The names of the statuses given, as the hub writes them; ValueError for one it does not know."""
+    if given is None:
+        return ()
+    if isinstance(given, OrchestrationRuntimeStatus):
+        return (given.value,)
+    items = given.split(",") if isinstance(given, str) else given
+    return tuple(OrchestrationRuntimeStatus.parse(item).value for item in items)
+
 
 def as_microseconds(when: datetime | None) -> int | None:
     """A datetime (naive means UTC) as microseconds since 1970."""

@@ -21,7 +21,9 @@ from dfnb.client.status import (
     DurableOrchestrationStatus,
     InstancePage,
     PurgeHistoryResult,
+    Statuses,
     as_microseconds,
+    status_names,
     status_of,
     waiting_sentence,
 )
@@ -41,10 +43,8 @@ from dfnb.records.history import (
     HistoryEvent,
     Recorded,
 )
-from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus
+from dfnb.records.instance import InstanceRecord
 from dfnb.records.log import LogLine
-
-Statuses = Iterable[OrchestrationRuntimeStatus | str] | OrchestrationRuntimeStatus | str | None
 
 _FORBIDDEN_IN_ID = frozenset("/\\?#")
 _LONGEST_ID = 256
@@ -80,7 +80,7 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
         """
         request = self.request(orchestrator, input, instance_id=instance_id, start_at=start_at, version=version)
         tells = callback_url is not None
-        self._settle(self.submit_with_callback(request, callback_url) if tells else self.submit([request]))
+        self.settle(self.submit_with_callback(request, callback_url) if tells else self.submit([request]))
         return Instance(self, request.id, request.name)
 
     def start_many(
@@ -92,7 +92,7 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
         if len(ids) != len(values):
             raise ValueError(f"{len(values)} inputs but {len(ids)} instance ids were given")
         requests = [self.request(orchestrator, value, instance_id=id) for value, id in zip(values, ids, strict=True)]
-        self._settle(self._hub.start_instances(requests))
+        self.settle(self._hub.start_instances(requests))
         return [Instance(self, request.id, request.name) for request in requests]
 
     def request(
@@ -297,11 +297,11 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
         id = new_instance_id() if restart_with_new_instance_id else record.id
         fresh = restart_with_new_instance_id and not test_mode.is_on()
         request = StartRequest(record.name, id, text, None, code, fresh=fresh)
-        self._settle(self._hub.start_instances([request]))
+        self.settle(self._hub.start_instances([request]))
         return Instance(self, request.id, request.name)
 
     def _send(self, instance_id: str, event: HistoryEvent, operation: str) -> None:
-        self._settle(self.send(instance_id, event, operation))
+        self.settle(self.send(instance_id, event, operation))
 
     # the same without waiting for the disk
 
@@ -339,7 +339,7 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
                 raise InstanceConflictError(instance_id, record.status, "purge", "terminate it first, or purge with force=True")
             ended = self._hub.when_ended(instance_id)
             self._end_quietly(instance_id, "purged")
-            record = self._settle(ended).record
+            record = self.settle(ended).record
         return PurgeHistoryResult(self._hub.purge([record]))
 
     def purge_ended(self, instance_ids: Sequence[str]) -> PurgeHistoryResult:
@@ -395,16 +395,6 @@ def check_instance_id(instance_id: object) -> str:
     if len(instance_id) > _LONGEST_ID:
         raise ValueError(f"the instance id has {len(instance_id)} characters; {_LONGEST_ID} are the most")
     return instance_id
-
-
-def status_names(given: Statuses) -> tuple[str, ...]:
-    """The names of the statuses given, as the hub writes them; ValueError for one it does not know."""
-    if given is None:
-        return ()
-    if isinstance(given, OrchestrationRuntimeStatus):
-        return (given.value,)
-    items = given.split(",") if isinstance(given, str) else given
-    return tuple(OrchestrationRuntimeStatus.parse(item).value for item in items)
 
 
 def _token_behind(record: InstanceRecord) -> str:

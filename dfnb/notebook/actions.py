@@ -71,7 +71,7 @@ def _send_many(client: DurableOrchestrationClient, ids: list[str], action: str, 
         except DfnbError as error:
             failed = failed or str(error)
     for future in sent:
-        client._settle(future)
+        client.settle(future)
     return {"done": _counted(len(sent), past, ended, "had ended or gone", failed)}
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from dfnb.client.status import as_microseconds
-from dfnb.client.sync import DurableOrchestrationClient, status_names
+from dfnb.client.status import as_microseconds, status_names
+from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.errors import DfnbError, RemoteUnavailableError
 from dfnb.hub.figures import OverTime
 from dfnb.hub.protocol import InstanceQuery

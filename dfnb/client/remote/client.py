@@ -16,11 +16,11 @@ from dfnb.client.remote.address import Address
 from dfnb.client.remote.api import Api, segment
 from dfnb.client.remote.entities import RemoteEntityClient, done
 from dfnb.client.remote.loop import RemoteLoop
-from dfnb.client.remote.shapes import ENDED, Statuses, is_over, iso, status_names, status_of
+from dfnb.client.remote.shapes import ENDED, is_over, iso, status_of
 from dfnb.client.remote.tables import RemoteTables
 from dfnb.client.remote.watching import Watching
 from dfnb.client.remote.wire import Wire
-from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult
+from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult, Statuses, status_names
 from dfnb.client.sync import DurableOrchestrationClient, check_instance_id, new_instance_id
 from dfnb.definitions import Registry, name_of
 from dfnb.errors import InstanceNotFoundError, RemoteUnavailableError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,6 @@ from dfnb.records.instance import TERMINAL, InstanceRecord, OrchestrationRuntime
 from dfnb.records.times import to_datetime, to_microseconds
 
 Json = Mapping[str, Any]
-Statuses = Iterable[OrchestrationRuntimeStatus | str] | OrchestrationRuntimeStatus | str | None
 
 ENDED = ("Completed", "Failed", "Terminated", "Canceled")
 _FAILED = re.compile(r"^Orchestrator function '[^']*' failed: ")
@@ -45,16 +44,6 @@ def iso(when: datetime) -> str:
 def json_text(value: Any) -> str | None:
     """A value as the JSON text our records hold; None for null."""
     return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def status_names(given: Statuses) -> tuple[str, ...]:
-    """The names of the statuses asked for; ValueError names the known ones."""
-    if given is None:
-        return ()
-    if isinstance(given, OrchestrationRuntimeStatus):
-        return (given.value,)
-    items = given.split(",") if isinstance(given, str) else given
-    return tuple(OrchestrationRuntimeStatus.parse(item).value for item in items)
 
 
 def is_over(shown: Json) -> bool:
