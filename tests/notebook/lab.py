@@ -67,6 +67,7 @@ class Lab:
     def view(self, source: str) -> Any:
         """The output of a cell whose value is shown live."""
         view = self.output(self.run(source))
+        view.scroll_into_view_if_needed()  # what is out of sight draws nothing
         view.locator(".dfnb-live .dfnb-card").wait_for()
         return view
 
@@ -120,7 +121,10 @@ class Lab:
         """Give the page another width; what stands beside the notebook is there only on a wide one."""
         self.page.set_viewport_size({"width": width, "height": 1500})
         self.page.evaluate(
-            "wide => window.jupyterapp.shell.leftCollapsed === wide && window.jupyterapp.commands.execute('application:toggle-left-area')",
+            """wide => {
+                const {shell, commands} = window.jupyterapp;
+                if (shell.leftCollapsed === wide) return commands.execute('application:toggle-left-area');
+            }""",
             width > 900,
         )
 
