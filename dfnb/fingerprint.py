@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import re
 import textwrap
 import types
 from collections.abc import Callable, Iterator
@@ -16,9 +17,18 @@ from dfnb.signatures import underlying
 def source_of(function: Callable[..., Any]) -> str:
     own = _class_source(function) if inspect.isclass(function) else ""
     try:
-        return own or textwrap.dedent(inspect.getsource(underlying(function)))
+        text = own or textwrap.dedent(inspect.getsource(underlying(function)))
     except (OSError, TypeError):  # typed at a prompt, made by exec, or built in
         return ""
+    return text if own or _tells_of(function, text) else ""
+
+
+def _tells_of(function: Callable[..., Any], text: str) -> bool:
+    """Whether a text can be a function's source: what exec made in a ``python -c`` may be taken for a part of that command."""
+    code = getattr(underlying(function), "__code__", None)
+    if code is None or code.co_name == "<lambda>":
+        return True
+    return re.search(rf"\bdef\s+{re.escape(code.co_name)}\b", text) is not None
 
 
 def _class_source(kind: type) -> str:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
+import subprocess
+import sys
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,6 +211,18 @@ def test_without_source_the_code_itself_is_the_fingerprint() -> None:
     assert of("\n\n# moved\ndef f(x):\n    g = lambda y: y in {2, 1}\n\n    return g(x) + 1") == first
     assert of("def f(x):\n    g = lambda y: y in {1, 3}\n    return g(x) + 1") != first
     assert of("def f(x):\n    g = lambda y: y in {1, 2}\n    return h(x) + 1") != first
+
+
+def test_a_text_of_another_function_is_not_taken_for_the_source() -> None:
+    code = """
+from dfnb.definitions import define
+made = {}
+exec("def f(x):\\n    return x", made)
+print(repr(define("activity", made["f"]).source))
+"""
+    root = Path(__file__).parent.parent
+    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert answer.stdout == "''\n"
 
 
 def test_source_that_cannot_be_parsed_falls_back_to_the_code() -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 def in_words(error: BaseException) -> str:
     """An error on one line."""
     said = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    name = next(kind.__name__ for kind in type(error).__mro__ if not kind.__name__.startswith("_"))  # some are Python's own affair
+    return f"{name}: {said}" if said else name
 
 
 class NotServable(Exception):
