@@ -88,6 +88,13 @@ def test_an_event_nobody_waited_for_is_a_point_and_one_given_up_is_cancelled():
     assert facts(timeline, "n", "s", "e", "st") == [("early", 0, 0, "Completed"), ("never", 1000, 5000, "Canceled")]
 
 
+def test_an_event_is_still_waited_for_while_the_code_that_waits_is_missing():
+    timeline = fed()
+    timeline.wait_for(record(Wait("event", "go", since=SECOND)))
+    timeline.wait_for(record(Wait("definition", "trip")))
+    assert facts(timeline, "n", "st", "e") == [("go", "Waiting", None)]
+
+
 def test_locks_and_signals_have_rows():
     timeline = fed(
         EntityLockRequested(1, ("@a@1", "@a@2")), EntityOperationSignaled(2, "@log@x", "note"), EntityLockGranted(1)
