@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import anywidget
+import rjsmin
 import traitlets
 
 from dfnb.notebook.display import static_text
 from dfnb.notebook.snapshot import Picture
-from dfnb.notebook.squeeze import squeeze
 
 _sending = threading.Lock()
 _SCRIPTS = ("core.js", "list.js", "painting.js", "timeline.js", "panels.js", "instance.js", "table.js", "main.js")
@@ -22,8 +22,8 @@ _STYLES = ("view.css", "live.css", "table.css")
 
 
 def script() -> str:
-    """The files of the script as one ES module, squeezed: every view sends it to the browser."""
-    return squeeze("\n".join(map(static_text, _SCRIPTS)))
+    """The files of the script as one ES module without comments and spare space: every view sends it to the browser."""
+    return str(rjsmin.jsmin("\n".join(map(static_text, _SCRIPTS))))
 
 
 def style() -> str:

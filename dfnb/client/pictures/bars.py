@@ -40,7 +40,7 @@ _STEPS = (
     *(m * 60_000 for m in (1, 2, 5, 10, 15, 30)), *(h * 3_600_000 for h in (1, 2, 3, 6, 12)),
     *(d * 86_400_000 for d in (1, 2, 7, 14, 30, 90, 365)),
 )  # fmt: skip
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms"))
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Axis:
         step = next((one for one in _STEPS if one / lasts * (_WIDTH - _LABEL - _RIGHT) >= 80), _STEPS[-1])
         at = 0
         while at <= lasts:
-            yield self.x(self.start + at), _offset(at, step)
+            yield self.x(self.start + at), _offset(at)
             at += step
 
 
@@ -138,16 +138,17 @@ def _grid(axis: _Axis, bottom: float) -> list[str]:
     ]
 
 
-def _offset(milliseconds: int, step: int) -> str:
-    """A time since the start, as exact as the distance between two ticks."""
+def _offset(milliseconds: int) -> str:
+    """A time since the start that falls on a tick: "1.5 s", "2 min 30 s"."""
+    if milliseconds < 1_000:
+        return f"{milliseconds} ms" if milliseconds else "0"
     words = []
     rest = milliseconds
     for unit, name in _UNITS:
         count, rest = divmod(rest, unit)
         words += [f"{count} {name}"] if count else []
-        if unit <= step and words:
-            break
-    return " ".join(words[:3]) or "0"
+    words += [f"{rest / 1_000:g} s"] if rest else []
+    return " ".join(words[:3])
 
 
 def _row(row: Row, y: float, axis: _Axis, now: float) -> str:

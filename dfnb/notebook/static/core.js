@@ -1,17 +1,21 @@
 // What all views share: nodes, times, the picture and its deltas, and questions to the kernel.
 // The kernel sends absolute times; what counts on is computed here, also while the kernel is busy.
 
-// By kind of picture: (view, root) => { show(picture, now) => ms until it must be shown again or 0, end() }
+// By kind of picture a class: new (view, root, kind), show(picture, now) => ms until it must be shown again or 0, end()
 const VIEWS = {};
 const BUSY = "the kernel is busy; it will answer when the running cell lets it";
 const BUSY_AFTER = 1500;
 
 // ---- nodes
 
-function h(tag, className = "", ...children) {
+// Classes are named without the "dfnb-" all of ours begin with. An object among the parts holds attributes and listeners.
+function h(tag, classes = "", ...parts) {
   const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...children.filter((child) => child !== "" && child != null));
+  if (classes) made.className = classes.replace(/\S+/g, "dfnb-$&");
+  for (const part of parts) {
+    if (part?.constructor === Object) set(made, part);
+    else if (part) made.append(part);
+  }
   return made;
 }
 
@@ -19,23 +23,45 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function set(node, attributes) {
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+// One line each, in the nodes that are there.
+function writeLines(node, texts, classes) {
+  while (node.children.length > texts.length) node.lastChild.remove();
+  texts.forEach((text, at) => write(node.children[at] || node.appendChild(h("div", classes)), text));
+}
+
+// With nothing to write the node is hidden.
+function fill(node, text) {
+  node.hidden = !text;
+  write(node, text || "");
+}
+
+function set(node, values) {
+  for (const [name, value] of Object.entries(values)) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else node.setAttribute(name, value);
+  }
   return node;
 }
 
-function button(text, onClick, className = "") {
-  const made = set(h("button", `dfnb-button ${className}`, text), { type: "button" });
-  made.addEventListener("click", onClick);
-  return made;
+function mark(node, name, isOn) {
+  node.classList.toggle(`dfnb-${name}`, Boolean(isOn));
 }
 
-function link(text, onClick) {
-  return button(text, onClick, "dfnb-link");
+function hidden(node) {
+  node.hidden = true;
+  return node;
+}
+
+function button(text, click, classes = "") {
+  return h("button", `button ${classes}`, text, { type: "button", click });
+}
+
+function link(text, click) {
+  return button(text, click, "link");
 }
 
 function field(label, control) {
-  return h("label", "dfnb-field", h("span", "dfnb-quiet", label), control);
+  return h("label", "field", h("span", "quiet", label), control);
 }
 
 // Without the clipboard API (a page that is not secure) the old way still works.
@@ -53,20 +79,29 @@ async function copy(text, told) {
 
 function copyButton(text) {
   const made = button("Copy", () => copy(text(), made));
-  made.addEventListener("blur", () => write(made, "Copy"));
-  return made;
+  return set(made, { blur: () => write(made, "Copy") });
 }
 
-// ---- times and sizes
+// ---- texts, times and sizes
 
-const two = (number) => String(number).padStart(2, "0");
+const whole = (number) => (number || 0).toLocaleString("en");
+const some = (number) => (number ? whole(number) : "");
+const clamp = (number, least, most) => Math.max(least, Math.min(most, number));
+
+// Those of the words there are.
+function list(words, between = ", ") {
+  return words.filter(Boolean).join(between);
+}
+
+// "2026-01-31T12:00:00.000" where the browser is.
+function local(at) {
+  return new Date(at - new Date(at).getTimezoneOffset() * 6e4).toISOString();
+}
 
 function clock(at, exact = false) {
-  const when = new Date(at);
-  const tail = exact ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : "";
-  const time = `${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}${tail}`;
-  const day = `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())}`;
-  return when.toDateString() === new Date().toDateString() ? time : `${day} ${time}`;
+  if (!at) return "";
+  const [day, time] = local(at).slice(0, exact ? 23 : 19).split("T");
+  return local(Date.now()).startsWith(day) ? time : `${day} ${time}`;
 }
 
 function span(milliseconds, exact = false) {
@@ -98,7 +133,7 @@ function elapsed(picture, now) {
 }
 
 function many(number, one, more = `${one}s`) {
-  return `${number.toLocaleString("en")} ${number === 1 ? one : more}`;
+  return `${whole(number)} ${number === 1 ? one : more}`;
 }
 
 function size(bytes) {
@@ -111,8 +146,12 @@ function state(picture) {
   return picture.held ? "Held" : picture.status;
 }
 
+function remaining(wait, now) {
+  return (wait.next || wait.until || 0) - now;
+}
+
 function waiting(wait, now) {
-  const remains = (wait.next || wait.until || 0) - now;
+  const remains = remaining(wait, now);
   if (wait.next) {
     const asked = wait.asked ? ` (Retry-After ${brief(wait.asked)})` : "";
     const at = remains > 60000 ? ` at ${clock(wait.next)},` : "";
@@ -124,12 +163,8 @@ function waiting(wait, now) {
 
 function showWaits(node, picture, now) {
   const lines = picture.held ? [{ text: picture.held, missing: true }] : picture.waits || [];
-  while (node.children.length > lines.length) node.lastChild.remove();
-  lines.forEach((wait, index) => {
-    const line = node.children[index] || node.appendChild(h("div", "dfnb-wait"));
-    line.classList.toggle("dfnb-missing", Boolean(wait.missing));
-    write(line, waiting(wait, now));
-  });
+  writeLines(node, lines.map((wait) => waiting(wait, now)), "wait");
+  lines.forEach((wait, at) => mark(node.children[at], "missing", wait.missing));
 }
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -137,11 +172,8 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 // How soon a picture looks different though nothing came: 0 for never.
 function pauseOf(picture, now) {
   if (picture.over) return 0;
-  const soon = (picture.waits || []).some((wait) => {
-    const remains = (wait.next || wait.until || 0) - now;
-    return remains > 0 && remains < 11000;
-  });
-  return soon && !calm.matches ? 100 : 1000;
+  const isSoon = (picture.waits || []).map((wait) => remaining(wait, now)).some((remains) => remains > 0 && remains < 11000);
+  return isSoon && !calm.matches ? 100 : 1000;
 }
 
 // ---- keeping in step with the kernel
@@ -182,6 +214,7 @@ class View {
   constructor(model, root) {
     this.model = model;
     this.root = root;
+    this.ending = new AbortController();
     this.uid = `dfnb-${Math.random().toString(36).slice(2)}`;
     this.asked = new Map();
     this.isSeen = true;
@@ -189,9 +222,7 @@ class View {
     root.classList.add("dfnb", "dfnb-live");
     root.dataset.lmSuppressShortcuts = "true";
     this.place = root.appendChild(h("div"));
-    this.busy = root.appendChild(set(h("div", "dfnb-busy"), { role: "status" }));
-    this.redraw = this.redraw.bind(this);
-    this.hear = this.hear.bind(this);
+    this.busy = root.appendChild(h("div", "busy", { role: "status" }));
     this.listen();
     this.show();
   }
@@ -203,9 +234,10 @@ class View {
     this.sight.observe(this.root);
     this.themes = new MutationObserver(this.redraw);
     for (const node of [document.documentElement, document.body]) this.themes.observe(node, { attributes: true });
+    const { signal } = this.ending;
     this.media = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
-    for (const one of this.media) one.addEventListener("change", this.redraw);
-    document.addEventListener("visibilitychange", this.redraw);
+    for (const one of this.media) one.addEventListener("change", this.redraw, { signal });
+    document.addEventListener("visibilitychange", this.redraw, { signal });
   }
 
   end() {
@@ -213,8 +245,7 @@ class View {
     this.model.off("msg:custom", this.hear);
     this.sight.disconnect();
     this.themes.disconnect();
-    for (const one of this.media) one.removeEventListener("change", this.redraw);
-    document.removeEventListener("visibilitychange", this.redraw);
+    this.ending.abort();
     cancelAnimationFrame(this.frame);
     clearTimeout(this.timer);
     for (const { slow } of this.asked.values()) clearTimeout(slow);
@@ -227,9 +258,9 @@ class View {
     else clearTimeout(this.timer);
   }
 
-  redraw() {
+  redraw = () => {
     if (this.isSeen && !document.hidden && !this.frame) this.frame = requestAnimationFrame(() => this.show());
-  }
+  };
 
   show() {
     this.frame = 0;
@@ -245,7 +276,7 @@ class View {
     this.body?.end();
     this.key = key;
     this.place.replaceChildren();
-    this.body = VIEWS[kind](this, this.place);
+    this.body = new VIEWS[kind](this, this.place, kind);
   }
 
   // A question to the kernel; fails with a sentence. Several views may ask through one model, so numbers are drawn by lot.
@@ -258,7 +289,7 @@ class View {
     });
   }
 
-  hear(message) {
+  hear = (message) => {
     const asked = this.asked.get(message.answer);
     if (!asked) return;
     this.asked.delete(message.answer);
@@ -266,7 +297,7 @@ class View {
     write(this.busy, "");
     if (message.error) asked.reject(new Error(message.error));
     else asked.resolve(message);
-  }
+  };
 
   go(instance) {
     write(this.busy, "asked…");

@@ -7,22 +7,20 @@ const TABS = {
 const ACTIONS = {
   suspend: { text: "Suspend", now: true },
   resume: { text: "Resume", now: true },
-  raise: { text: "Raise event", go: "Raise event", keep: "Cancel" },
-  rewind: { text: "Rewind", ask: "Rewind: run what failed again?", go: "Rewind", keep: "Keep", reason: true },
-  restart: { text: "Restart", ask: "Start it anew with the same input?", go: "Restart", keep: "Cancel" },
-  terminate: { text: "Terminate", ask: "Terminate this instance?", go: "Terminate", keep: "Keep", reason: true, bad: true },
-  purge: { text: "Purge", ask: "Delete this instance and its whole history?", go: "Purge", keep: "Keep", bad: true },
+  raise: { text: "Raise event", fields: "raiseFields" },
+  rewind: { text: "Rewind", ask: "Rewind: run what failed again?", keep: "Keep", fields: "reasonField" },
+  restart: { text: "Restart", ask: "Start it anew with the same input?", fields: "restartFields" },
+  terminate: { text: "Terminate", ask: "Terminate this instance?", keep: "Keep", fields: "reasonField", bad: true },
+  purge: { text: "Purge", ask: "Delete this instance and its whole history?", keep: "Keep", bad: true },
 };
 
-function labelled(card, label, className = "") {
-  const row = card.appendChild(h("div", "dfnb-row", h("span", "", label)));
-  row.hidden = true;
-  return row.appendChild(h("div", className));
+function labelled(card, label, classes) {
+  return card.appendChild(hidden(h("div", "row", h("span", "", label)))).appendChild(h("div", classes));
 }
 
-function fill(node, text) {
+function fillRow(node, text) {
+  fill(node, text);
   node.parentElement.hidden = !text;
-  write(node, text || "");
 }
 
 // ---- what one may do
@@ -30,13 +28,13 @@ function fill(node, text) {
 class Actions {
   constructor(view) {
     this.view = view;
-    this.buttons = h("div", "dfnb-tools dfnb-actions");
-    this.form = h("form", "dfnb-form");
-    this.said = set(h("div", "dfnb-said"), { role: "status" });
-    this.form.hidden = true;
-    this.form.addEventListener("submit", (event) => { event.preventDefault(); this.submit(); });
-    this.form.addEventListener("keydown", (event) => { if (event.key === "Escape") this.close(true); });
-    this.node = h("div", "dfnb-foot", this.buttons, this.form, this.said);
+    this.node = h("div", "foot",
+      this.buttons = h("div", "tools actions"),
+      this.form = hidden(h("form", "form", {
+        submit: (event) => { event.preventDefault(); this.submit(); },
+        keydown: (event) => { if (event.key === "Escape") this.close(true); },
+      })),
+      this.said = h("div", "said", { role: "status" }));
   }
 
   show(picture) {
@@ -46,44 +44,49 @@ class Actions {
     this.offered = offered.join();
     const focused = this.buttons.contains(document.activeElement) && document.activeElement.dataset.action;
     this.buttons.replaceChildren(...offered.map((name) => this.button(name)));
-    if (focused) this.buttons.querySelector(`[data-action="${focused}"]`)?.focus();
+    this.focus(focused);
     if (!offered.includes(this.action)) this.close();
   }
 
   button(name) {
-    const made = button(ACTIONS[name].text, () => this.begin(name), ACTIONS[name].bad ? "dfnb-danger" : "");
-    made.dataset.action = name;
+    const made = set(button(ACTIONS[name].text, () => this.begin(name), ACTIONS[name].bad && "danger"), { "data-action": name });
     made.disabled = Boolean(this.isAsking);
     return made;
+  }
+
+  focus(name) {
+    this.buttons.querySelector(`[data-action="${name}"]`)?.focus();
   }
 
   begin(name) {
     write(this.said, "");
     if (ACTIONS[name].now) return this.send({ action: name });
     this.action = name;
-    const { ask, go, keep, reason, bad } = ACTIONS[name];
-    const fields = name === "raise" ? this.raiseFields() : name === "restart" ? this.restartFields() : reason ? this.reasonField() : [];
-    this.go = set(h("button", `dfnb-button ${bad ? "dfnb-danger" : "dfnb-primary"}`, go), { type: "submit" });
-    this.form.replaceChildren(...(ask ? [h("span", "dfnb-ask", ask)] : []), ...fields, this.go, button(keep, () => this.close(true)));
+    this.read = () => {};
+    const { text, ask, keep = "Cancel", fields, bad } = ACTIONS[name];
+    this.go = h("button", `button ${bad ? "danger" : "primary"}`, text, { type: "submit" });
+    const asked = ask ? [h("span", "ask", ask)] : [];
+    this.form.replaceChildren(...asked, ...(fields ? this[fields]() : []), this.go, button(keep, () => this.close(true)));
     this.form.hidden = false;
     (this.form.querySelector("input:not([type=checkbox]), textarea") || this.form.lastChild).focus();
   }
 
+  // Of each form: its fields, and how what was entered is read.
   reasonField() {
-    this.reason = set(h("input"), { type: "text", placeholder: "reason", "aria-label": "reason" });
-    return [this.reason];
+    const reason = h("input", "", { type: "text", placeholder: "reason", "aria-label": "reason" });
+    this.read = () => ({ reason: reason.value.trim() });
+    return [reason];
   }
 
   restartFields() {
-    this.same = set(h("input"), { type: "checkbox" });
-    const warning = h("span", "dfnb-missing", "its history so far is deleted");
-    warning.hidden = true;
-    this.same.addEventListener("change", () => {
-      warning.hidden = !this.same.checked;
-      write(this.go, this.same.checked ? "Restart and replace" : "Restart");
-      this.go.classList.toggle("dfnb-danger", this.same.checked);
-    });
-    return [h("label", "", this.same, " keep the id"), warning];
+    const warning = hidden(h("span", "missing", "its history so far is deleted"));
+    const same = h("input", "", { type: "checkbox", change: () => {
+      warning.hidden = !same.checked;
+      write(this.go, same.checked ? "Restart and replace" : "Restart");
+      mark(this.go, "danger", same.checked);
+    } });
+    this.read = () => ({ sameId: same.checked });
+    return [h("label", "", same, " keep the id"), warning];
   }
 
   // Names of events it waits for come first: one of them is what one means.
@@ -91,39 +94,22 @@ class Actions {
     const open = Object.values(this.picture.rows || {}).filter((row) => row.k === "event" && row.e == null).map((row) => row.n);
     const told = (this.picture.waits || []).map((wait) => /^event (\S+)/.exec(wait.text)?.[1]);
     const names = [...new Set([...open, ...told].filter(Boolean))];
-    const list = h("datalist", "", ...names.map((name) => set(h("option"), { value: name })));
-    list.id = `${this.view.uid}-events`;
-    this.name = set(h("input"), { type: "text", list: list.id, required: "" });
-    this.name.value = names[0] || "";
-    this.data = set(h("textarea", "dfnb-mono"), { rows: 2, spellcheck: "false" });
-    this.data.value = "null";
-    this.wrong = set(h("span", "dfnb-bad"), { role: "alert" });
-    this.data.addEventListener("input", () => this.check());
-    return [field("event", this.name), list, field("data (JSON)", this.data), this.wrong];
-  }
-
-  check() {
-    let problem = "";
-    try {
-      JSON.parse(this.data.value || "null");
-    } catch (error) {
-      problem = `not JSON yet (texts need double quotes): ${error.message}`;
-    }
-    write(this.wrong, problem);
-    set(this.data, { "aria-invalid": String(Boolean(problem)) });
-    this.go.disabled = Boolean(problem);
-    return !problem;
+    const id = `${this.view.uid}-events`;
+    const name = h("input", "", { type: "text", list: id, required: "", value: names[0] || "" });
+    const wrong = h("span", "bad", { role: "alert" });
+    const data = h("textarea", "mono", "null", { rows: 2, spellcheck: false, input: () => {
+      const problem = problemOf(data.value || "null");
+      write(wrong, problem && `not JSON yet (texts need double quotes): ${problem}`);
+      this.go.disabled = Boolean(problem);
+      set(data, { "aria-invalid": this.go.disabled });
+    } });
+    this.read = () => ({ name: name.value.trim(), data: data.value.trim() || "null" });
+    const choices = h("datalist", "", { id }, ...names.map((value) => h("option", "", { value })));
+    return [field("event", name), choices, field("data (JSON)", data), wrong];
   }
 
   submit() {
-    const { action } = this;
-    if (action === "raise" && !this.check()) return;
-    const more = {
-      raise: () => ({ name: this.name.value.trim(), data: this.data.value.trim() || "null" }),
-      restart: () => ({ sameId: this.same.checked }),
-      purge: () => ({}),
-    };
-    this.send({ action, ...(more[action] || (() => ({ reason: this.reason.value.trim() })))() });
+    this.send({ action: this.action, ...this.read() });
     this.close();
   }
 
@@ -132,13 +118,13 @@ class Actions {
     this.action = null;
     this.form.hidden = true;
     this.form.replaceChildren();
-    if (back) this.buttons.querySelector(`[data-action="${name}"]`)?.focus();
+    if (back) this.focus(name);
   }
 
   // The click is acknowledged here at once; the kernel may be busy for long.
   async send(fields) {
     this.take(true);
-    this.said.classList.remove("dfnb-bad");
+    mark(this.said, "bad", false);
     write(this.said, "asked…");
     try {
       const { done, instance } = await this.view.ask("do", fields);
@@ -146,7 +132,7 @@ class Actions {
       if (instance && instance !== this.picture.id) this.said.append(" ", link(`show ${instance}`, () => this.view.go(instance)));
     } catch (error) {
       write(this.said, error.message);
-      this.said.classList.add("dfnb-bad");
+      mark(this.said, "bad", true);
     }
     this.take(false);
   }
@@ -162,10 +148,9 @@ class Actions {
 class Tabs {
   constructor(view, panels) {
     Object.assign(this, { view, panels, made: {}, tabs: {} });
-    this.bar = set(h("div", "dfnb-tabs"), { role: "tablist", "aria-label": "Views" });
-    this.place = set(h("div", "dfnb-panel"), { role: "tabpanel", id: `${view.uid}-panel` });
-    this.bar.addEventListener("keydown", (event) => this.pressed(event));
-    this.node = h("div", "", this.bar, this.place);
+    this.node = h("div", "",
+      this.bar = h("div", "tabs", { role: "tablist", "aria-label": "Views", keydown: (event) => this.pressed(event) }),
+      this.place = h("div", "panel", { role: "tabpanel", id: `${view.uid}-panel` }));
   }
 
   show(picture, now) {
@@ -173,13 +158,8 @@ class Tabs {
     const names = (picture.tabs || []).filter((name) => name in TABS);
     this.node.hidden = !names.length;
     if (names.join() !== this.names?.join()) this.build(names);
-    for (const name of names) write(this.tabs[name].lastChild, this.count(name));
+    for (const name of names) write(this.tabs[name].lastChild, some(picture.counts?.[TABS[name][1]]));
     this.made[this.open]?.show(picture, now);
-  }
-
-  count(name) {
-    const number = this.picture.counts?.[TABS[name][1]];
-    return number ? number.toLocaleString("en") : "";
   }
 
   build(names) {
@@ -190,15 +170,15 @@ class Tabs {
   }
 
   tab(name) {
-    const made = button(TABS[name][0], () => this.choose(name), "dfnb-tab");
-    made.append(h("span", "dfnb-count"));
+    const made = button(TABS[name][0], () => this.choose(name), "tab");
+    made.append(h("span", "count"));
     return set(made, { role: "tab", id: `${this.view.uid}-${name}`, "aria-controls": this.place.id });
   }
 
   choose(name) {
     this.open = name;
     if (!name) return null;
-    for (const [one, tab] of Object.entries(this.tabs)) set(tab, { "aria-selected": String(one === name), tabindex: one === name ? 0 : -1 });
+    for (const [one, tab] of Object.entries(this.tabs)) set(tab, { "aria-selected": one === name, tabindex: one === name ? 0 : -1 });
     set(this.place, { "aria-labelledby": this.tabs[name].id });
     const panel = (this.made[name] ||= this.panels[name](this.picture));
     this.place.replaceChildren(panel.node);
@@ -217,7 +197,10 @@ class Tabs {
   }
 
   end() {
-    for (const panel of Object.values(this.made)) panel.end();
+    for (const panel of Object.values(this.made)) {
+      panel.list?.end();
+      panel.end?.();
+    }
   }
 }
 
@@ -226,13 +209,14 @@ class Tabs {
 class Instance {
   constructor(view, root) {
     this.view = view;
-    const card = (this.card = root.appendChild(set(h("div", "dfnb-card"), { role: "region" })));
-    this.crumbs = card.appendChild(set(h("nav", "dfnb-crumbs"), { "aria-label": "Way back" }));
-    this.head(card.appendChild(h("div", "dfnb-head")));
+    const card = (this.card = root.appendChild(h("div", "card", { role: "region" },
+      this.crumbs = h("nav", "crumbs", { "aria-label": "Way back" }),
+      h("div", "head", this.pill = h("span", "pill"), this.name = h("span", "name"), this.id = h("span", "id"),
+        this.parent = h("span", "quiet"), this.where = h("span", "tag"), this.code = h("span", "tag mono"), this.time = h("span", "time quiet")))));
     this.waits = labelled(card, "waiting for");
     this.custom = labelled(card, "custom status");
-    this.output = labelled(card, "output", "dfnb-mono dfnb-short");
-    this.failure = labelled(card, "failure", "dfnb-bad dfnb-short");
+    this.output = labelled(card, "output", "mono short");
+    this.failure = labelled(card, "failure", "bad short");
     this.note = labelled(card, "note");
     this.tabs = new Tabs(view, {
       timeline: () => new Timeline(view, (row) => this.follow(row)), history: (picture) => new HistoryPanel(view, picture),
@@ -243,27 +227,14 @@ class Instance {
     card.append(this.tabs.node, this.actions.node);
   }
 
-  head(node) {
-    this.pill = h("span", "dfnb-pill");
-    this.name = h("span", "dfnb-name");
-    this.id = h("span", "dfnb-id");
-    this.parent = h("span", "dfnb-quiet");
-    this.code = h("span", "dfnb-tag dfnb-mono");
-    this.where = h("span", "dfnb-tag");
-    this.time = h("span", "dfnb-time dfnb-quiet");
-    node.append(this.pill, this.name, this.id, this.parent, this.where, this.code, this.time);
-  }
-
   show(picture, now) {
     this.showHead(picture, now);
     this.showWay(picture);
     showWaits(this.waits, picture, now);
     write(this.waits.previousSibling, picture.held ? "held" : "waiting for");
     this.waits.parentElement.hidden = !this.waits.children.length;
-    fill(this.custom, picture.custom);
-    fill(this.output, picture.output);
-    fill(this.failure, picture.failure);
-    fill(this.note, [picture.codeNote, picture.note].filter(Boolean).join("; "));
+    for (const name of ["custom", "output", "failure"]) fillRow(this[name], picture[name]);
+    fillRow(this.note, list([picture.codeNote, picture.note], "; "));
     this.tabs.show(picture, now);
     this.actions.show(picture);
     return pauseOf(picture, now);
@@ -278,11 +249,10 @@ class Instance {
     write(this.time, elapsed(picture, now));
     this.time.title = picture.created ? `started ${clock(picture.created)}` : "";
     for (const [node, text, title] of [[this.where, picture.where, "where it runs"], [this.code, picture.code && `code ${picture.code.slice(0, 8)}`, picture.codeNote || picture.code]]) {
-      node.hidden = !text;
-      write(node, text || "");
+      fill(node, text);
       node.title = title || "";
     }
-    this.code.classList.toggle("dfnb-missing", Boolean(picture.codeNote));
+    mark(this.code, "missing", picture.codeNote);
   }
 
   // The way back and up; made anew only when it changed, so that focus stays.
@@ -293,7 +263,7 @@ class Instance {
     this.way = key;
     this.crumbs.hidden = !back.length;
     const steps = back.map((id) => link(id === "table" ? "all instances" : id, () => this.view.go(id)));
-    this.crumbs.replaceChildren("← ", ...steps.flatMap((step) => [step, " › "]), h("span", "dfnb-quiet", picture.id));
+    this.crumbs.replaceChildren("← ", ...steps.flatMap((step) => [step, " › "]), h("span", "quiet", picture.id));
     this.parent.replaceChildren(...(picture.parent ? ["child of ", link(picture.parent, () => this.view.go(picture.parent))] : []));
     this.parent.hidden = !picture.parent;
   }
@@ -309,4 +279,4 @@ class Instance {
   }
 }
 
-VIEWS.instance = (view, root) => new Instance(view, root);
+VIEWS.instance = Instance;

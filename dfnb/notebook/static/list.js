@@ -35,19 +35,17 @@ const PAGE = 200;
 const PAGES_KEPT = 60;
 
 class VirtualList {
-  // options: label, className, titles, cells(row) => texts, state(row), isOpen(row): may still change, pick(row), follow,
+  // options: label, classes, titles, cells(row) => texts, state(row), isOpen(row): may still change, pick(row), follow,
   // fetch(from, count) => promise of rows
   constructor(options, lines = 12, height = 22) {
     Object.assign(this, { options, lines, height, total: 0, selected: -1, epoch: null, trouble: "", pages: new Map(), pool: [] });
     this.isAtEnd = options.follow;
-    this.node = set(h("div", `dfnb-rows dfnb-mono ${options.className}`), { tabindex: 0, role: "listbox", "aria-label": options.label });
-    this.head = this.node.appendChild(h("div", "dfnb-line dfnb-titles", ...(options.titles || []).map((title) => h("span", "", title))));
+    this.node = h("div", `rows mono ${options.classes}`,
+      { tabindex: 0, role: "listbox", "aria-label": options.label, scroll: () => this.scrolled(), keydown: (event) => this.pressed(event) },
+      this.head = h("div", "line titles", ...(options.titles || []).map((title) => h("span", "", title))),
+      this.space = h("div", "space", { click: (event) => this.clicked(event) }),
+      this.empty = h("div", "quiet empty"));
     this.head.hidden = !options.titles;
-    this.space = this.node.appendChild(h("div", "dfnb-space"));
-    this.empty = this.node.appendChild(h("div", "dfnb-quiet dfnb-empty"));
-    this.node.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    this.node.addEventListener("keydown", (event) => this.pressed(event));
-    this.space.addEventListener("click", (event) => this.clicked(event));
     this.sizes = new ResizeObserver(() => this.draw());
     this.sizes.observe(this.node);
   }
@@ -62,7 +60,7 @@ class VirtualList {
     Object.assign(this, { total, epoch, stamp });
     write(this.empty, total ? this.trouble : "nothing yet");
     this.space.style.height = `${total * this.height}px`;
-    this.node.style.setProperty("--lines", Math.min(Math.max(total, 1), this.lines) + (this.head.hidden ? 0 : 1));
+    this.node.style.setProperty("--lines", clamp(total, 1, this.lines) + (this.head.hidden ? 0 : 1));
     if (this.isAtEnd) this.node.scrollTop = this.node.scrollHeight;
     this.draw();
   }
@@ -84,7 +82,7 @@ class VirtualList {
 
   draw() {
     const [first, last] = this.range();
-    while (this.pool.length < last - first) this.pool.push(this.space.appendChild(set(h("div", "dfnb-line"), { role: "option" })));
+    while (this.pool.length < last - first) this.pool.push(this.space.appendChild(h("div", "line", { role: "option" })));
     this.pool.forEach((line, at) => this.fill(line, first + at, first + at < last));
     this.want(first, last);
   }
@@ -114,7 +112,7 @@ class VirtualList {
 
   isNeeded(have, due) {
     if (!have || (have.rows.length < due && have.due !== due)) return true;
-    return have.stamp !== this.stamp && (have.failed || have.rows.some(this.options.isOpen || (() => false)));
+    return have.stamp !== this.stamp && (have.failed || (this.options.isOpen && have.rows.some(this.options.isOpen)));
   }
 
   async load(page, due) {
@@ -140,7 +138,7 @@ class VirtualList {
   }
 
   select(index) {
-    this.selected = Math.max(0, Math.min(this.total - 1, index));
+    this.selected = clamp(index, 0, this.total - 1);
     bringIntoView(this.node, this.selected * this.height, this.node.clientHeight - (this.head.hidden ? 1 : 2) * this.height);
     this.draw();
     const row = this.row(this.selected);

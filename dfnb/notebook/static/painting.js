@@ -14,22 +14,22 @@ const KINDS = {
   http: ["HTTP call", new Path2D("M1.5 4h8.5M7.8 1.8 10 4 7.8 6.2M10.5 8.2H2M4.2 6 2 8.2l2.2 2.2")],
 };
 const STEPS = [
-  ...[1, 2, 5, 10, 20, 50, 100, 200, 500], ...[1, 2, 5, 10, 15, 30].map((s) => s * 1e3), ...[1, 2, 5, 10, 15, 30].map((m) => m * 6e4),
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500], ...[1e3, 6e4].flatMap((unit) => [1, 2, 5, 10, 15, 30].map((number) => number * unit)),
   ...[1, 2, 3, 6, 12].map((hours) => hours * 36e5), ...[1, 2, 7, 14, 30, 90, 365].map((days) => days * 864e5),
 ];
-const UNITS = [[864e5, "d"], [36e5, "h"], [6e4, "min"], [1e3, "s"], [1, "ms"]];
+const UNITS = [[864e5, "d"], [36e5, "h"], [6e4, "min"], [1e3, "s"]];
 
-// "2 h 30 min": a time since the start, as exact as the distance between two ticks.
-function offset(milliseconds, step) {
+// "2 h 30 min" or "1.5 s": a time since the start that falls on a tick.
+function offset(milliseconds) {
+  if (milliseconds < 1e3) return milliseconds ? `${milliseconds} ms` : "0";
   const words = [];
   let rest = milliseconds;
   for (const [unit, name] of UNITS) {
-    const number = Math.floor(rest / unit);
+    const number = name === "s" ? rest / unit : Math.floor(rest / unit);
     if (number) words.push(`${number} ${name}`);
-    rest -= number * unit;
-    if (unit <= step && words.length) break;
+    rest %= unit;
   }
-  return words.slice(0, 3).join(" ") || "0";
+  return words.slice(0, 3).join(" ");
 }
 
 function taskWords(row, now) {
@@ -39,7 +39,11 @@ function taskWords(row, now) {
   if (row.x > now && !row.e) words.push(`next ${row.k === "http" ? "poll" : "try"} in ${left(row.x - now)}`);
   if (row.ra && !row.e) words.push(`Retry-After ${brief(row.ra)}`);
   if (row.u && !row.e) words.push(`until ${clock(row.u)}${row.u > now ? `, in ${left(row.u - now)}` : ""}`);
-  return [...words, row.note].filter(Boolean);
+  return [...words, row.note, row.c && `instance ${row.c}`];
+}
+
+function kindOf(row) {
+  return KINDS[row.k]?.[0] || row.k;
 }
 
 function taskTimes(row, now) {
@@ -79,15 +83,36 @@ class Painting {
     const start = this.picture.created || from;
     const step = STEPS.find((one) => (one / (to - from)) * this.plot >= 78) || STEPS.at(-1);
     const found = [];
-    for (let at = Math.max(0, Math.ceil((from - start) / step) * step); start + at <= to; at += step) found.push([Math.round(this.x(start + at)) + 0.5, offset(at, step)]);
+    for (let at = Math.max(0, Math.ceil((from - start) / step) * step); start + at <= to; at += step) found.push([Math.round(this.x(start + at)) + 0.5, offset(at)]);
     return found;
   }
 
-  drawGrid() {
-    this.pen.strokeStyle = this.ink.line;
-    this.pen.globalAlpha = 0.6;
-    for (const [x] of this.ticks()) this.line(x, AXIS, x, this.height);
+  faint(alpha, draw) {
+    this.pen.globalAlpha = alpha;
+    draw();
     this.pen.globalAlpha = 1;
+  }
+
+  within(x, y, width, height, draw) {
+    this.pen.save();
+    this.pen.beginPath();
+    this.pen.rect(x, y, width, height);
+    this.pen.clip();
+    draw();
+    this.pen.restore();
+  }
+
+  wide(text) {
+    return this.pen.measureText(text).width;
+  }
+
+  inkOf(row) {
+    return this.ink[COLOURS[row.st]] || this.ink.still;
+  }
+
+  upright(x, colour, alpha) {
+    this.pen.strokeStyle = colour;
+    this.faint(alpha, () => this.line(x, AXIS, x, this.height));
   }
 
   drawAxis() {
@@ -95,19 +120,14 @@ class Painting {
     pen.strokeStyle = ink.line;
     this.line(0, AXIS - 0.5, this.width, AXIS - 0.5);
     this.line(this.label - 6.5, 0, this.label - 6.5, this.height);
-    pen.font = `11px ${this.font}`;
     pen.fillStyle = ink.quiet;
     if (this.picture.created) pen.fillText(this.cut(`since ${clock(this.picture.created)}`, this.label - 24), 8, AXIS / 2);
-    for (const [x, text] of this.ticks()) if (x >= this.label - 2 && x + pen.measureText(text).width < this.width) pen.fillText(text, x + 3, AXIS / 2);
+    for (const [x, text] of this.ticks()) if (x >= this.label - 2 && x + this.wide(text) < this.width) pen.fillText(text, x + 3, AXIS / 2);
   }
 
   drawNow() {
     const x = Math.round(this.x(this.now)) + 0.5;
-    if (this.picture.over || x < this.label) return;
-    this.pen.strokeStyle = this.ink.busy;
-    this.pen.globalAlpha = 0.55;
-    this.line(x, AXIS, x, this.height);
-    this.pen.globalAlpha = 1;
+    if (!this.picture.over && x >= this.label) this.upright(x, this.ink.busy, 0.55);
   }
 
   line(x, y, toX, toY, dash = []) {
@@ -120,80 +140,69 @@ class Painting {
   }
 
   cut(text, room) {
-    if (this.pen.measureText(text).width <= room) return text;
+    if (this.wide(text) <= room) return text;
     let length = Math.min(text.length, Math.floor(room / 4));
-    while (length > 1 && this.pen.measureText(`${text.slice(0, length)}…`).width > room) length--;
+    while (length > 1 && this.wide(`${text.slice(0, length)}…`) > room) length--;
     return `${text.slice(0, length)}…`;
   }
 
   drawRow(index, y) {
-    const { pen, ink } = this;
     const row = this.row(index);
     if (index === this.selected || index === this.hovered) {
-      pen.fillStyle = ink.line;
-      pen.globalAlpha = index === this.selected ? 0.9 : 0.45;
-      pen.fillRect(0, y, this.width, ROW);
-      pen.globalAlpha = 1;
+      this.pen.fillStyle = this.ink.line;
+      this.faint(index === this.selected ? 0.9 : 0.45, () => this.pen.fillRect(0, y, this.width, ROW));
     }
     if (!row) return;
-    pen.save();
-    pen.beginPath();
-    pen.rect(this.label - 6, y, this.width - this.label + 6, ROW);
-    pen.clip();
-    this.drawBar(row, y, ink[COLOURS[row.st]] || ink.still);
-    pen.restore();
+    this.within(this.label - 6, y, this.width - this.label + 6, ROW, () => this.drawBar(row, y));
     this.drawLabel(row, y);
   }
 
   drawLabel(row, y) {
     const { pen, ink } = this;
-        pen.save();
+    pen.save();
     pen.translate(8, y + 4);
-    pen.strokeStyle = ink[COLOURS[row.st]] || ink.still;
+    pen.strokeStyle = this.inkOf(row);
     if (KINDS[row.k]) pen.stroke(KINDS[row.k][1]);
     pen.restore();
-    pen.font = `11px ${this.font}`;
     const tries = row.t?.length > 1 ? `×${row.t.length}` : "";
-    const room = this.label - 38 - (tries ? pen.measureText(tries).width + 6 : 0);
+    const wide = tries ? this.wide(tries) + 6 : 0;
     pen.fillStyle = ink.quiet;
-    if (tries) pen.fillText(tries, this.label - 12 - pen.measureText(tries).width, y + ROW / 2);
+    pen.fillText(tries, this.label - 6 - wide, y + ROW / 2);
+    pen.save();
     pen.font = `12px ${this.font}`;
     pen.fillStyle = row.c ? ink.busy : ink.text;
-    const name = this.cut(row.n || KINDS[row.k]?.[0] || row.k, room);
+    const name = this.cut(row.n || kindOf(row), this.label - 38 - wide);
     pen.fillText(name, 26, y + ROW / 2 + 0.5);
-    if (row.c) pen.fillRect(26, y + ROW / 2 + 7, pen.measureText(name).width, 0.75);
+    if (row.c) pen.fillRect(26, y + ROW / 2 + 7, this.wide(name), 0.75);
+    pen.restore();
   }
 
   block(from, to, y, alpha, height = 10) {
     const x = Math.max(this.x(from), this.label - 10);
     const width = Math.max(2, Math.min(this.x(to), this.width + 10) - x);
-    this.pen.globalAlpha = alpha;
     this.pen.beginPath();
     this.pen.roundRect(x, y + (ROW - height) / 2, width, height, 2);
-    this.pen.fill();
-    this.pen.globalAlpha = 1;
+    this.faint(alpha, () => this.pen.fill());
     return [x, width];
   }
 
-  drawBar(row, y, colour) {
-    const { pen, ink } = this;
+  drawBar(row, y) {
+    const { pen } = this;
     const end = row.e ?? Math.max(this.now, row.s);
-    pen.fillStyle = pen.strokeStyle = colour;
+    const colour = (pen.fillStyle = pen.strokeStyle = this.inkOf(row));
     if (row.t?.length) this.drawTries(row, y, end, colour);
-    else if (row.k === "activity" || row.k === "orchestration" || row.k === "entity") this.block(row.s, end, y, row.k === "orchestration" ? 0.55 : 0.85);
+    else if (["activity", "orchestration", "entity"].includes(row.k)) this.block(row.s, end, y, row.k === "orchestration" ? 0.55 : 0.85);
     else this.drawWait(row, y, end);
     for (const poll of row.p || []) pen.fillRect(Math.round(this.x(poll)) - 1, y + 5, 2, 10);
     const due = row.e == null ? row.x || row.u : 0;
     if (due > this.now) this.drawDue(end, due, y);
-    this.drawWords(row, y, Math.max(this.x(end), due > this.now ? this.x(due) + 6 : 0), ink);
+    this.drawWords(row, y, Math.max(this.x(end), due > this.now ? this.x(due) + 6 : 0));
   }
 
   drawWait(row, y, end) {
     const [x, width] = this.block(row.s, end, y, 0.22);
     if (row.k !== "http") this.pen.setLineDash([3, 2]);
-    this.pen.globalAlpha = 0.7;
-    this.pen.strokeRect(x + 0.5, y + 5.5, Math.max(1, width - 1), 9);
-    this.pen.globalAlpha = 1;
+    this.faint(0.7, () => this.pen.strokeRect(x + 0.5, y + 5.5, Math.max(1, width - 1), 9));
     this.pen.setLineDash([]);
   }
 
@@ -215,12 +224,11 @@ class Painting {
   }
 
   // Colour alone tells nobody enough: what is not simply done says so.
-  drawWords(row, y, x, ink) {
-    const words = [row.e == null ? "" : span(row.e - row.s, true), row.st === "Completed" || row.st === "Running" ? "" : row.st.toLowerCase()];
-    const text = words.filter(Boolean).join(" ");
-    this.pen.font = `11px ${this.font}`;
-    this.pen.fillStyle = row.st === "Failed" ? ink.bad : ink.quiet;
-    const wide = this.pen.measureText(text).width;
+  drawWords(row, y, x) {
+    const isPlain = ["Completed", "Running"].includes(row.st);
+    const text = list([row.e != null && span(row.e - row.s, true), !isPlain && row.st.toLowerCase()], " ");
+    this.pen.fillStyle = row.st === "Failed" ? this.ink.bad : this.ink.quiet;
+    const wide = this.wide(text);
     const start = this.x(row.s) - wide - 6;
     const at = x + 6 + wide > this.width - 4 && start > this.label ? start : x + 6;
     if (text && at >= this.label - 4) this.pen.fillText(text, at, y + ROW / 2 + 0.5);

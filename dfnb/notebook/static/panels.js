@@ -6,16 +6,22 @@ const PRETTY_UP_TO = 200000;
 const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g;
 const COLOURED_UP_TO = 4000;
 
-// JSON text with line breaks. Its own words are kept as they are written: a number is never read and written anew.
-function pretty(text) {
+// Why a text is no JSON, or nothing.
+function problemOf(text) {
   try {
     JSON.parse(text);
-  } catch {
-    return null;
+    return "";
+  } catch (error) {
+    return error.message;
   }
+}
+
+// JSON text with line breaks. Its own words are kept as they are written: a number is never read and written anew.
+function pretty(text) {
+  if (problemOf(text)) return null;
   const words = [];
   let depth = 0;
-  const fresh = () => words.push(`\n${"  ".repeat(depth)}`);
+  const fresh = () => words.push("\n" + "  ".repeat(depth));
   const tokens = text.match(TOKENS) || [];
   tokens.forEach((token, at) => {
     const isEmpty = "]}".includes(tokens[at + 1]) || "[{".includes(tokens[at - 1]);
@@ -31,8 +37,8 @@ function pretty(text) {
 }
 
 function tokenClass(word, next) {
-  if (word[0] === '"') return next === ": " ? "dfnb-key" : "dfnb-string";
-  return /^[-\dtfn]/.test(word) ? "dfnb-number" : "";
+  if (word[0] === '"') return next === ": " ? "key" : "string";
+  return /^[-\dtfn]/.test(word) ? "number" : "";
 }
 
 function writeTokens(node, words) {
@@ -47,16 +53,11 @@ function writeTokens(node, words) {
 class Viewer {
   constructor(view) {
     Object.assign(this, { view, ticket: 0, isRaw: false, pages: [] });
-    this.title = h("span", "dfnb-viewer-title");
-    this.extent = h("span", "dfnb-quiet");
-    this.raw = set(button("Raw", () => { this.isRaw = !this.isRaw; this.draw(); }), { "aria-pressed": "false" });
-    this.copy = copyButton(() => this.text());
-    this.earlier = button("Earlier", () => this.turn(-1));
-    this.more = button("More", () => this.turn(1));
-    this.body = set(h("pre", "dfnb-text"), { tabindex: 0 });
-    const bar = h("div", "dfnb-tools", this.title, this.extent, this.earlier, this.more, this.raw, this.copy);
-    this.node = h("div", "dfnb-viewer", bar, this.body);
-    this.node.hidden = true;
+    this.node = hidden(h("div", "viewer",
+      h("div", "tools", this.title = h("span", "viewer-title"), this.extent = h("span", "quiet"),
+        this.earlier = button("Earlier", () => this.turn(-1)), this.more = button("More", () => this.turn(1)),
+        this.raw = button("Raw", () => { this.isRaw = !this.isRaw; this.draw(); }), this.copy = copyButton(() => this.text())),
+      this.body = h("pre", "text", { tabindex: 0 })));
   }
 
   text() {
@@ -121,7 +122,7 @@ class Viewer {
     if (isPretty) writeTokens(this.body, words);
     else write(this.body, this.text());
     this.raw.hidden = !words;
-    set(this.raw, { "aria-pressed": String(this.isRaw) });
+    set(this.raw, { "aria-pressed": this.isRaw });
     this.earlier.hidden = this.pages[0].number === 0;
     this.more.hidden = this.pages.at(-1).number + 1 >= this.count();
     write(this.copy, isWhole ? "Copy" : "Copy shown");
@@ -131,33 +132,44 @@ class Viewer {
   place() {
     const first = this.pages[0].number * TEXT_PAGE + 1;
     const last = Math.min(this.total, (this.pages.at(-1).number + 1) * TEXT_PAGE);
-    return `characters ${first.toLocaleString("en")} to ${last.toLocaleString("en")} of ${this.total.toLocaleString("en")}`;
+    return `characters ${whole(first)} to ${whole(last)} of ${whole(this.total)}`;
   }
 }
 
 // A line to take into a cell.
 function snippet(text) {
-  return h("div", "dfnb-tools dfnb-snippet", h("span", "dfnb-quiet", "in a cell"), h("code", "dfnb-mono", text), copyButton(() => text));
+  return h("div", "tools snippet", h("span", "quiet", "in a cell"), h("code", "mono", text), copyButton(() => text));
 }
 
 // ---- History
 
-class HistoryPanel {
-  constructor(view, picture) {
-    this.viewers = [new Viewer(view), new Viewer(view)];
-    this.note = h("div", "dfnb-note");
+// What the kernel has in order and adds to: `kind` is both the question for rows and their class.
+class RowsPanel {
+  constructor(view, picture, kind, counted, options, lines) {
+    this.counted = counted;
     this.list = new VirtualList({
-      label: "History", className: "dfnb-history", titles: ["#", "time", "event", "about", "details"], follow: !picture.over,
-      fetch: async (from, count) => (await view.ask("history", { from, count })).rows,
+      classes: kind, follow: !picture.over, fetch: async (from, count) => (await view.ask(kind, { from, count })).rows,
+      state: (row) => row.bad && "Failed", ...options,
+    }, lines);
+  }
+
+  show(picture) {
+    this.list.show(picture.counts?.[this.counted] || 0, picture.epoch, picture.n);
+  }
+}
+
+class HistoryPanel extends RowsPanel {
+  constructor(view, picture) {
+    super(view, picture, "history", "events", {
+      label: "History", titles: ["#", "time", "event", "about", "details"], pick: (row) => this.pick(row),
       cells: (row) => [row.n ?? row.i, clock(row.at, true), row.kind, row.name, this.details(row)],
-      state: (row) => (row.bad ? "Failed" : ""), pick: (row) => this.pick(row),
     });
-    this.node = h("div", "", this.list.node, this.note, ...this.viewers.map((one) => one.node));
+    this.viewers = [new Viewer(view), new Viewer(view)];
+    this.node = h("div", "", this.list.node, this.note = h("div", "note"), ...this.viewers.map((one) => one.node));
   }
 
   details(row) {
-    const words = [row.until && `until ${clock(row.until)}`, row.took != null && span(row.took, true), row.note];
-    return words.filter(Boolean).join(", ");
+    return list([row.until && `until ${clock(row.until)}`, row.took != null && span(row.took, true), row.note]);
   }
 
   pick(row) {
@@ -168,44 +180,29 @@ class HistoryPanel {
       else viewer.close();
     });
   }
-
-  show(picture) {
-    this.list.show(picture.counts?.events || 0, picture.epoch, picture.n);
-  }
-
-  end() {
-    this.list.end();
-  }
 }
 
 // ---- HTTP
 
-function side(title) {
-  const parts = { line: h("div", "dfnb-mono dfnb-first"), headers: h("dl", "dfnb-headers dfnb-mono") };
-  return { ...parts, node: h("section", "dfnb-side", h("h4", "", title), parts.line, parts.headers) };
+function side(view, title) {
+  const parts = { line: h("div", "mono first"), headers: h("dl", "headers mono"), viewer: new Viewer(view) };
+  return { ...parts, node: h("section", "side", h("h4", "", title), parts.line, parts.headers, parts.viewer.node) };
 }
 
 class HttpPanel {
   constructor(view, picture) {
     this.view = view;
-    this.sides = { request: side("Request"), response: side("Response") };
-    this.inspector = h("div", "dfnb-inspector");
-    for (const one of Object.values(this.sides)) {
-      one.viewer = new Viewer(view);
-      one.node.append(one.viewer.node);
-      this.inspector.append(one.node);
-    }
-    this.inspector.hidden = true;
-    this.note = h("div", "dfnb-note");
-    this.chip = button("", () => this.only(null), "dfnb-chip");
-    this.chip.hidden = true;
+    this.sides = { request: side(view, "Request"), response: side(view, "Response") };
+    this.inspector = hidden(h("div", "inspector", ...Object.values(this.sides).map((one) => one.node)));
+    this.chip = hidden(set(button("", () => this.only(null), "chip"), { title: "Show all exchanges" }));
     this.list = this.makeList(picture);
-    this.node = h("div", "", this.chip, this.list.node, this.note, this.inspector, picture.where ? "" : snippet(`dfnb.instance(${JSON.stringify(picture.id)}).http().df()`));
+    this.node = h("div", "", this.chip, this.list.node, this.note = h("div", "note"), this.inspector,
+      picture.where ? "" : snippet(`dfnb.instance(${JSON.stringify(picture.id)}).http().df()`));
   }
 
   makeList(picture) {
     return new VirtualList({
-      label: "HTTP exchanges", className: "dfnb-http", titles: ["time", "purpose", "request", "answer", "took", "size", "note"],
+      label: "HTTP exchanges", classes: "http", titles: ["time", "purpose", "request", "answer", "took", "size", "note"],
       follow: !picture.over, fetch: (from, count) => this.fetch(from, count), isOpen: (row) => row.status == null && !row.error,
       cells: (row) => [clock(row.at), row.purpose, `${row.method} ${row.url}`, row.text || row.error || "under way", row.took == null ? "" : span(row.took, true), size(row.bytes), this.more(row)],
       state: (row) => row.state, pick: (row) => this.pick(row),
@@ -213,8 +210,7 @@ class HttpPanel {
   }
 
   more(row) {
-    const asked = row.asked ? `Retry-After ${brief(row.asked)}` : "";
-    return [asked, row.waited ? `waited ${span(row.waited, true)}` : "", row.note].filter(Boolean).join(", ");
+    return list([row.asked && `Retry-After ${brief(row.asked)}`, row.waited && `waited ${span(row.waited, true)}`, row.note]);
   }
 
   async fetch(from, count) {
@@ -231,9 +227,7 @@ class HttpPanel {
   only(row) {
     this.filter = row && { task: row.id, g: row.g };
     this.total = row && (row.pc || 0) + 1;
-    this.chip.hidden = !row;
-    write(this.chip, row ? `only ${row.n} ×` : "");
-    this.chip.title = "Show all exchanges";
+    fill(this.chip, row && `only ${row.n} ×`);
     this.version = (this.version || 0) + 1;
     this.list.node.scrollTop = 0;
     this.show(this.picture);
@@ -246,13 +240,14 @@ class HttpPanel {
 
   async pick(row) {
     this.picked = row.i;
-    write(this.note, [this.more(row), row.error].filter(Boolean).join(", ") || "asked…");
+    const about = list([this.more(row), row.error]);
+    write(this.note, about || "asked…");
     try {
       const exchange = await this.view.ask("exchange", { i: row.i });
       if (this.picked !== row.i) return;
       this.inspector.hidden = false;
       for (const name of ["request", "response"]) this.fill(name, exchange[name], row.i);
-      write(this.note, [this.more(row), row.error].filter(Boolean).join(", "));
+      write(this.note, about);
     } catch (error) {
       write(this.note, error.message);
     }
@@ -262,13 +257,9 @@ class HttpPanel {
     const { line, headers, viewer } = this.sides[name];
     write(line, message ? message.line : "no answer");
     headers.replaceChildren(...(message?.headers || []).flatMap(([key, value]) => [h("dt", "", key), h("dd", "", value)]));
-    const bytes = message?.bytes ?? 0;
-    if (message && (message.text || message.more)) viewer.open(message.binary ? "body (binary)" : "body", { x: exchange, side: name }, bytes, message);
+    const title = message?.binary ? "body (binary)" : "body";
+    if (message?.text || message?.more) viewer.open(title, { x: exchange, side: name }, message.bytes ?? 0, message);
     else viewer.close();
-  }
-
-  end() {
-    this.list.end();
   }
 }
 
@@ -276,13 +267,13 @@ class HttpPanel {
 
 class PayloadsPanel {
   constructor(view) {
-    Object.assign(this, { view, rows: [], filter: null });
+    Object.assign(this, { view, rows: [] });
     this.viewer = new Viewer(view);
     this.list = new VirtualList({
-      label: "Payloads", className: "dfnb-labels", fetch: async (from, count) => this.rows.slice(from, from + count),
+      label: "Payloads", classes: "labels", fetch: async (from, count) => this.rows.slice(from, from + count),
       cells: (row) => [row.label, size(row.bytes)], pick: (row) => this.viewer.open(row.label, row.of, row.bytes),
     }, 16);
-    this.node = h("div", "dfnb-payloads", this.list.node, this.viewer.node);
+    this.node = h("div", "payloads", this.list.node, this.viewer.node);
   }
 
   // What there is changes with the history, so that is what decides about asking again.
@@ -306,37 +297,22 @@ class PayloadsPanel {
     const index = wanted ? this.rows.findIndex((row) => row.task === wanted.id && (row.g ?? wanted.g) === wanted.g) : 0;
     this.filter = null;
     if (index < 0) return;
-    this.viewer.open(this.rows[index].label, this.rows[index].of, this.rows[index].bytes);
+    this.list.options.pick(this.rows[index]);
     this.list.selected = index;
     this.list.node.scrollTop = index * this.list.height;
     this.list.draw();
-  }
-
-  end() {
-    this.list.end();
   }
 }
 
 // ---- Logs
 
-class LogsPanel {
+class LogsPanel extends RowsPanel {
   constructor(view, picture) {
-    this.note = h("pre", "dfnb-note");
-    this.list = new VirtualList({
-      label: "Logs", className: "dfnb-logs", follow: !picture.over, titles: ["time", "stream", "text"],
-      fetch: async (from, count) => (await view.ask("logs", { from, count })).rows,
-      cells: (row) => [clock(row.at, true), row.stream, row.text], state: (row) => (row.bad ? "Failed" : ""),
-      pick: (row) => write(this.note, row.text.slice(0, TEXT_PAGE)),
+    super(view, picture, "logs", "logs", {
+      label: "Logs", titles: ["time", "stream", "text"],
+      cells: (row) => [clock(row.at, true), row.stream, row.text], pick: (row) => write(this.note, row.text.slice(0, TEXT_PAGE)),
     }, 16);
-    this.node = h("div", "", this.list.node, this.note);
-  }
-
-  show(picture) {
-    this.list.show(picture.counts?.logs || 0, picture.epoch, picture.n);
-  }
-
-  end() {
-    this.list.end();
+    this.node = h("div", "", this.list.node, this.note = h("pre", "note"));
   }
 }
 
@@ -345,9 +321,8 @@ class LogsPanel {
 class CodePanel {
   constructor(view) {
     this.view = view;
-    this.note = h("div", "dfnb-note");
-    this.source = set(h("div", "dfnb-source dfnb-mono"), { tabindex: 0, role: "region", "aria-label": "Source" });
-    this.node = h("div", "", this.note, this.source);
+    this.node = h("div", "", this.note = h("div", "note"),
+      this.source = h("div", "source mono", { tabindex: 0, role: "region", "aria-label": "Source" }));
   }
 
   show(picture) {
@@ -355,7 +330,7 @@ class CodePanel {
   }
 
   fill({ source, line, version, note }) {
-    write(this.note, [version && `version ${version}`, note].filter(Boolean).join(": "));
+    write(this.note, list([version && `version ${version}`, note], ": "));
     if (source !== this.shown) this.source.replaceChildren(...source.trimEnd().slice(0, TEXT_PAGE).split("\n").map((text) => h("div", "", text || " ")));
     this.shown = source;
     [...this.source.children].forEach((node, at) => node.toggleAttribute("aria-current", at + 1 === line));
@@ -363,6 +338,4 @@ class CodePanel {
     if (line && line !== this.line) this.source.scrollTop = Math.max(0, current.offsetTop - this.source.offsetTop - this.source.clientHeight / 2);
     this.line = line;
   }
-
-  end() {}
 }

@@ -8,19 +8,16 @@ const ENDED = ["Completed", "Failed", "Terminated", "Canceled"];
 const STATUSES = [...OPEN, ...ENDED];
 const ACTS_ON = { suspend: [OPEN[0], OPEN[2]], resume: [OPEN[3]], rewind: [ENDED[1]], terminate: OPEN, purge: ENDED };
 
-const whole = (number) => (number || 0).toLocaleString("en");
-const some = (number) => (number ? whole(number) : "");
-const moment = (at) => (at ? clock(at) : "");
-const reasons = (row, now) => row.note || row.held || (row.waits || []).map((wait) => waiting(wait, now)).join(", ");
+const reasons = (row, now) => row.note || row.held || list((row.waits || []).map((wait) => waiting(wait, now)));
 
 // By kind: its name for many, and columns: title, field or what is sorted by, and what is shown if that is another.
 const TABLES = {
   table: ["Instances", [
-    ["status", state], ["name", "name"], ["id", "id"], ["created", "created", (row) => moment(row.created)],
+    ["status", state], ["name", "name"], ["id", "id"], ["created", "created", (row) => clock(row.created)],
     ["elapsed", (row, now) => (row.ended || now) - row.created, elapsed], ["waiting for", reasons],
   ]],
   entities: ["Entities", [
-    ["name", "name"], ["key", "key"], ["last operation", "last", (row) => moment(row.last)], ["operations", "operations"],
+    ["name", "name"], ["key", "key"], ["last operation", "last", (row) => clock(row.last)], ["operations", "operations"],
     ["waiting", "waiting", (row) => some(row.waiting)], ["locked by", "locked"], ["state", (row) => row.note || row.state],
   ]],
   definitions: ["Definitions", [
@@ -34,11 +31,9 @@ const TABLES = {
 // Counts over time; a click on a bar asks for its span.
 class Bars {
   constructor(pick) {
-    this.bars = set(h("div", "dfnb-bars"), { role: "img" });
-    this.axis = h("div", "dfnb-axis dfnb-quiet");
-    this.node = h("div", "", this.bars, this.axis);
-    this.node.hidden = true;
-    this.bars.addEventListener("click", ({ target }) => target.at && pick(...target.at));
+    this.node = hidden(h("div", "",
+      this.bars = h("div", "bars", { role: "img", click: ({ target }) => target.at && pick(...target.at) }),
+      this.axis = h("div", "axis quiet")));
   }
 
   show(chart) {
@@ -57,7 +52,7 @@ class Bars {
     this.bars.replaceChildren(...sums.map((sum, at) => {
       const start = from + at * step;
       const parts = series.filter(([, counts]) => counts[at]).map(([name, counts]) => {
-        const part = set(h("i"), { "data-state": name, style: `height: ${(100 * counts[at]) / highest}%` });
+        const part = h("i", "", { "data-state": name, style: `height: ${(100 * counts[at]) / highest}%` });
         return [part, `${whole(counts[at])} ${name}`];
       });
       const bar = h("div", "", ...parts.map(([part]) => part));
@@ -72,26 +67,21 @@ class Bars {
 class Filters {
   constructor(grid) {
     this.grid = grid;
-    this.chips = h("div", "dfnb-tools");
-    this.name = this.input("select", { "aria-label": "name" }, () => ({ name: this.name.value }));
-    this.prefix = this.input("input", { type: "text", placeholder: "id begins with" }, () => ({ prefix: this.prefix.value.trim() }));
-    this.from = this.time("from", 0);
-    this.to = this.time("to", 999);
-    this.window = h("span", "dfnb-window", "created ", this.from, " – ", this.to);
-    this.clear = button("Clear", () => this.ask({ status: null, name: "", prefix: "", from: null, to: null }));
     this.bars = new Bars((from, to) => this.ask({ from, to }));
-    this.node = h("div", "dfnb-filters", this.chips, h("div", "dfnb-tools", this.name, this.prefix, this.window, this.clear), this.bars.node);
-  }
-
-  input(tag, attributes, read) {
-    const made = set(h(tag), attributes);
-    made.addEventListener("change", () => this.ask(read()));
-    return made;
+    this.node = h("div", "filters",
+      this.chips = h("div", "tools"),
+      h("div", "tools",
+        this.name = h("select", "", { "aria-label": "name", change: () => this.ask({ name: this.name.value }) }),
+        this.prefix = h("input", "",
+          { type: "text", placeholder: "id begins with", change: () => this.ask({ prefix: this.prefix.value.trim() }) }),
+        this.window = h("span", "window", "created ", this.time("from", 0), " – ", this.time("to", 999)),
+        this.clear = button("Clear", () => this.ask({ status: null, name: "", prefix: "", from: null, to: null }))),
+      this.bars.node);
   }
 
   time(side, more) {
-    const read = () => ({ [side]: this[side].value ? new Date(this[side].value).getTime() + more : null });
-    return this.input("input", { type: "datetime-local", step: 1, "aria-label": `created ${side}` }, read);
+    const change = ({ target }) => this.ask({ [side]: target.value ? new Date(target.value).getTime() + more : null });
+    return (this[side] = h("input", "", { type: "datetime-local", step: 1, "aria-label": `created ${side}`, change }));
   }
 
   show(picture) {
@@ -103,11 +93,12 @@ class Filters {
     const shown = STATUSES.filter((name) => counts[name] || chosen.includes(name));
     this.remake(this.chips, shown, (name) => this.chip(name));
     shown.forEach((name, at) => {
-      set(this.chips.children[at], { "aria-pressed": String(chosen.includes(name)) });
+      set(this.chips.children[at], { "aria-pressed": chosen.includes(name) });
       write(this.chips.children[at].lastChild, whole(counts[name]));
     });
-    this.remake(this.name, ["", ...names], (name) => set(h("option", "", name || "all names"), { value: name }));
-    for (const [field, value] of Object.entries({ name: question.name, prefix: question.prefix, from: this.local(question.from), to: this.local(question.to) }))
+    this.remake(this.name, ["", ...names], (name) => h("option", "", name || "all names", { value: name }));
+    const { name, prefix, from, to } = question;
+    for (const [field, value] of Object.entries({ name, prefix, from: this.second(from), to: this.second(to) }))
       if (this[field] !== document.activeElement && this[field].value !== value) this[field].value = value;
     this.window.hidden = picture.kind !== "table";
     this.clear.hidden = !Object.values(question).some(Boolean);
@@ -121,8 +112,8 @@ class Filters {
     node.key = key;
   }
 
-  local(at) {
-    return at ? new Date(at - new Date(at).getTimezoneOffset() * 6e4).toISOString().slice(0, 19) : "";
+  second(at) {
+    return at ? local(at).slice(0, 19) : "";
   }
 
   chip(name) {
@@ -130,16 +121,15 @@ class Filters {
       const had = this.question.status || [];
       const status = had.includes(name) ? had.filter((one) => one !== name) : [...had, name];
       this.ask({ status: status.length ? status : null });
-    }, "dfnb-filter");
-    made.dataset.state = name;
-    made.append(h("span", "dfnb-count"));
-    return made;
+    }, "filter");
+    made.append(h("span", "count"));
+    return set(made, { "data-state": name });
   }
 
   async ask(change) {
     this.question = { ...this.question, ...change };
     write(this.grid.told, "asked…");
-    write(this.grid.told, await this.grid.view.ask("question", this.question).then(() => "", (error) => error.message));
+    write(this.grid.told, await this.grid.view.ask("question", this.question).then(() => "", ({ message }) => message));
   }
 }
 
@@ -149,13 +139,14 @@ class ManyActions extends Actions {
   constructor(grid) {
     super(grid.view);
     this.grid = grid;
-    this.node.prepend(this.count = h("span", "dfnb-ask"));
+    this.node.prepend(this.count = h("span", "ask"));
   }
 
   choose(rows) {
-    this.ids = Object.fromEntries(Object.entries(ACTS_ON).map(([name, of]) => [name, rows.filter((row) => of.includes(row.status)).map((row) => row.id)]));
+    const acts = Object.keys(ACTS_ON);
+    this.ids = Object.fromEntries(acts.map((name) => [name, rows.filter((row) => ACTS_ON[name].includes(row.status)).map((row) => row.id)]));
     write(this.count, rows.length ? `${whole(rows.length)} selected` : "");
-    this.show({ actions: Object.keys(ACTS_ON).filter((name) => this.ids[name].length) });
+    this.show({ actions: acts.filter((name) => this.ids[name].length) });
     for (const one of this.buttons.children) write(one, `${ACTIONS[one.dataset.action].text} ${whole(this.ids[one.dataset.action].length)}`);
   }
 
@@ -176,33 +167,28 @@ class Grid extends VirtualList {
   constructor(view, root, kind) {
     const [noun, columns] = TABLES[kind];
     const isTable = kind === "table";
-    const titles = columns.map(([title], at) => button(title, () => this.sortBy(at), "dfnb-sort"));
-    const cells = (row) => [...(isTable ? [""] : []), ...columns.map(([, by, shown]) => (shown || this.reader(by))(row, this.now))];
-    const stateOf = (row) => (isTable ? state(row) : row.note && "Held");
-    super({ className: "dfnb-grid", label: noun, titles: isTable ? ["", ...titles] : titles, cells, state: stateOf }, 14, 26);
+    const titles = columns.map(([title], at) => button(title, () => this.sortBy(at), "sort"));
+    const box = isTable ? [""] : [];
+    super({
+      classes: "grid", label: noun, titles: [...box, ...titles], state: (row) => (isTable ? state(row) : row.note && "Held"),
+      cells: (row) => [...box, ...columns.map(([, by, shown]) => (shown || this.reader(by))(row, this.now))],
+    }, 14, 26);
     Object.assign(this, { view, noun, columns, isTable, rows: new Map(), taken: {}, order: [], chosen: new Set() });
     this.kept = (view.kept ||= {})[kind] ||= { column: -1, top: 0 };
-    set(this.node, { role: "grid", "aria-multiselectable": String(isTable) });
+    set(this.node, { role: "grid", "aria-multiselectable": isTable });
     set(this.head, { role: "row" });
     for (const title of this.head.children) set(title, { role: "columnheader" });
     if (isTable) this.head.firstChild.append(this.all = this.box("select all", () => this.choose(this.all.checked ? this.order : [])));
-    this.title = h("span", "dfnb-name");
-    this.where = h("span", "dfnb-tag");
-    this.foot = h("div", "dfnb-quiet dfnb-hint");
-    this.note = h("div", "dfnb-missing");
-    this.detail = h("pre", "dfnb-text");
-    this.detail.hidden = true;
     this.filters = new Filters(this);
     this.acts = new ManyActions(this);
     this.told = this.acts.said;
-    const head = h("div", "dfnb-head", this.title, this.where);
-    root.append(h("div", `dfnb-card dfnb-of-${kind}`, head, this.filters.node, this.node, this.foot, this.note, this.acts.node, this.detail));
+    root.append(h("div", `card of-${kind}`,
+      h("div", "head", this.title = h("span", "name"), this.where = h("span", "tag")), this.filters.node, this.node,
+      this.foot = h("div", "quiet hint"), this.note = h("div", "missing"), this.acts.node, this.detail = hidden(h("pre", "text"))));
   }
 
-  box(label, act) {
-    const made = set(h("input"), { type: "checkbox", tabindex: -1, "aria-label": label });
-    if (act) made.addEventListener("change", act);
-    return made;
+  box(label, change = () => {}) {
+    return h("input", "", { type: "checkbox", tabindex: -1, "aria-label": label, change });
   }
 
   reader(by) {
@@ -222,9 +208,8 @@ class Grid extends VirtualList {
     if (isFirst) this.node.scrollTop = this.kept.top;
     const total = picture.total ?? this.total;
     write(this.title, `${this.noun}: ${whole(total)}`);
-    write(this.where, picture.where || "");
-    this.where.hidden = !picture.where;
-    write(this.note, [picture.note, picture.trouble].filter(Boolean).join("; "));
+    fill(this.where, picture.where);
+    write(this.note, list([picture.note, picture.trouble], "; "));
     this.filters.show(picture);
     const pauses = this.isTable && !picture.note ? this.seen.map((id) => pauseOf(this.rows.get(id), now)).filter(Boolean) : [];
     return pauses.length ? Math.min(...pauses) : 0;
@@ -287,31 +272,35 @@ class Grid extends VirtualList {
       set(title, { "aria-sort": isSorted ? (this.kept.down ? "descending" : "ascending") : "none" });
     });
     if (this.all) this.all.checked = this.total > 0 && this.chosen.size === this.total;
-    const { total, more } = this.picture;
-    write(this.foot, this.asking ? "asked for more…" : more && !this.isAll && this.total < (total || ROWS_KEPT) ? `${whole(this.total)} loaded; scroll for more` : "");
+    write(this.foot, this.asking ? "asked for more…" : this.hasMore() ? `${whole(this.total)} loaded; scroll for more` : "");
+  }
+
+  hasMore() {
+    const { more, total } = this.picture;
+    return more && !this.isAll && this.total && this.total < Math.min(total || ROWS_KEPT, ROWS_KEPT);
   }
 
   fill(line, index, isThere) {
     if (!line.id) {
       line.id = `${this.view.uid}-${this.pool.length}-${index}`;
       set(line, { role: "row" });
-      line.append(...[...this.head.children].map(() => set(h("span"), { role: "gridcell" })));
+      line.append(...[...this.head.children].map(() => h("span", "", { role: "gridcell" })));
       if (this.isTable) line.firstChild.append(this.box("select"));
     }
     super.fill(line, index, isThere);
     if (this.isTable && isThere) line.title = `${this.order[index]} ${line.title}`;
     const isChosen = this.chosen.has(this.order[index]);
     const isActive = isThere && index === this.selected;
-    set(line, { "aria-rowindex": index + 2, "aria-selected": String(isChosen) });
-    line.classList.toggle("dfnb-active", isActive);
+    mark(line, "active", isActive);
+    set(line, { "aria-rowindex": index + 2, "aria-selected": isChosen });
     if (isActive) set(this.node, { "aria-activedescendant": line.id });
     if (this.isTable) line.firstChild.firstChild.checked = isChosen;
   }
 
   // What comes after the oldest that is there, one question at a time.
   async want(first, last) {
-    const { picture, epoch } = this;
-    if (this.asking || this.isAll || !picture.more || !this.total || last < this.total - 30 || this.total >= Math.min(picture.total || ROWS_KEPT, ROWS_KEPT)) return;
+    const { epoch } = this;
+    if (this.asking || last < this.total - 30 || !this.hasMore()) return;
     this.asking = true;
     const after = this.order.reduce((oldest, id) => (this.rows.get(id).o < this.rows.get(oldest).o ? id : oldest));
     try {
@@ -339,28 +328,26 @@ class Grid extends VirtualList {
 
   toggle(index, isRange) {
     const id = this.order[index];
-    const ids = isRange ? this.order.slice(Math.min(index, this.anchor ?? index), Math.max(index, this.anchor ?? index) + 1) : [id];
     if (!isRange) this.anchor = index;
-    this.choose(!isRange && this.chosen.has(id) ? [...this.chosen].filter((one) => one !== id) : [...this.chosen, ...ids]);
+    const [first, last] = [index, this.anchor ?? index].sort((one, other) => one - other);
+    const others = [...this.chosen].filter((one) => isRange || one !== id);
+    this.choose(!isRange && this.chosen.has(id) ? others : [...others, ...this.order.slice(first, last + 1)]);
   }
 
   clicked(event) {
     const line = event.target.closest(".dfnb-line");
     if (!line) return;
     this.selected = Number(line.dataset.index);
-    const isBox = this.isTable && line.firstChild.contains(event.target);
-    if (isBox || (this.isTable && (event.shiftKey || event.ctrlKey || event.metaKey))) {
+    if (this.isTable && (line.firstChild.contains(event.target) || event.shiftKey || event.ctrlKey || event.metaKey)) {
       getSelection().removeAllRanges();
       this.toggle(this.selected, event.shiftKey);
     } else if (!getSelection().toString()) this.open();
   }
 
   select(index) {
-    this.selected = Math.max(0, Math.min(this.total - 1, index));
-    bringIntoView(this.node, this.selected * this.height, this.node.clientHeight - 2 * this.height);
+    super.select(index);
     if (this.isRange) this.toggle(this.selected, true);
     else this.anchor = this.selected;
-    this.draw();
   }
 
   async open() {
@@ -369,7 +356,7 @@ class Grid extends VirtualList {
     if (this.isTable) return this.view.go(id);
     this.detail.hidden = false;
     write(this.detail, "asked…");
-    write(this.detail, await this.view.ask("look", { row: id }).then(({ text }) => text, (error) => error.message));
+    write(this.detail, await this.view.ask("look", { row: id }).then(({ text }) => text, ({ message }) => message));
   }
 
   pressed(event) {
@@ -385,4 +372,4 @@ class Grid extends VirtualList {
   }
 }
 
-for (const kind of Object.keys(TABLES)) VIEWS[kind] = (view, root) => new Grid(view, root, kind);
+for (const kind of Object.keys(TABLES)) VIEWS[kind] = Grid;

@@ -6,58 +6,49 @@ class Timeline extends Painting {
   constructor(view, open) {
     super();
     Object.assign(this, { view, open, older: new Map(), fetched: new Set(), selected: -1, hovered: -1, range: null });
-    this.node = h("div", "dfnb-timeline");
-    this.frame = h("div", "dfnb-frame");
-    this.canvas = this.frame.appendChild(set(h("canvas"), { "aria-hidden": "true" }));
-    this.area = this.frame.appendChild(set(h("div", "dfnb-area"), { tabindex: 0, role: "group" }));
-    this.space = this.area.appendChild(h("div"));
-    this.tip = this.frame.appendChild(h("div", "dfnb-tip"));
-    this.said = this.frame.appendChild(set(h("div", "dfnb-hidden"), { role: "status" }));
-    this.probe = this.frame.appendChild(h("span", "dfnb-hidden"));
-    this.tip.hidden = true;
-    this.node.append(this.tools(), this.frame, this.texts());
+    this.frame = h("div", "frame",
+      this.canvas = h("canvas", "", { "aria-hidden": true }),
+      this.area = h("div", "area", { tabindex: 0, role: "group" }, this.space = h("div")),
+      this.tip = hidden(h("div", "tip")),
+      this.said = h("div", "hidden", { role: "status" }),
+      this.probe = h("span", "hidden"));
+    this.node = h("div", "timeline", this.tools(), this.frame, this.texts());
     this.listen();
   }
 
   tools() {
     const named = (text, label, act) => set(button(text, act), { "aria-label": label, title: label });
-    this.asText = set(button("As text", () => this.toggle()), { "aria-pressed": "false" });
-    this.hint = h("span", "dfnb-quiet dfnb-hint", "Ctrl + wheel zooms, drag pans, double-click opens");
-    return h("div", "dfnb-tools", named("−", "Zoom out", () => this.zoom(2)), named("+", "Zoom in", () => this.zoom(0.5)),
-      named("All", "Show all of the time", () => this.zoom(0)), this.hint, this.asText);
+    return h("div", "tools", named("−", "Zoom out", () => this.zoom(2)), named("+", "Zoom in", () => this.zoom(0.5)),
+      named("All", "Show all of the time", () => this.zoom(0)),
+      this.hint = h("span", "quiet hint", "Ctrl + wheel zooms, drag pans, double-click opens"),
+      this.asText = set(button("As text", () => this.toggle()), { "aria-pressed": false }));
   }
 
   texts() {
     this.list = new VirtualList({
-      label: "Tasks as text", className: "dfnb-tasks", titles: ["kind", "name", "state", "times", "more"],
-      cells: (row) => [KINDS[row.k]?.[0] ?? row.k, row.n, row.st, taskTimes(row, this.now), [...taskWords(row, this.now), row.c && `instance ${row.c}`].filter(Boolean).join(", ")],
-      state: (row) => row.st, pick: (row) => row.c && this.view.go(row.c), follow: false,
-      isOpen: (row) => row.e == null, fetch: async (from, count) => this.fetch(from, count),
+      label: "Tasks as text", classes: "tasks", titles: ["kind", "name", "state", "times", "more"],
+      cells: (row) => [kindOf(row), row.n, row.st, taskTimes(row, this.now), list(taskWords(row, this.now))],
+      state: (row) => row.st, pick: (row) => row.c && this.view.go(row.c),
+      isOpen: (row) => row.e == null, fetch: (from, count) => this.fetch(from, count),
     });
-    this.list.node.hidden = true;
-    return this.list.node;
+    return hidden(this.list.node);
   }
 
   toggle() {
     const isText = this.frame.hidden;
     this.frame.hidden = this.hint.hidden = !isText;
     this.list.node.hidden = isText;
-    set(this.asText, { "aria-pressed": String(!isText) });
+    set(this.asText, { "aria-pressed": !isText });
     this.draw();
   }
 
   listen() {
-    const on = (name, act, options) => this.area.addEventListener(name, act, options);
-    on("scroll", () => this.scrolled(), { passive: true });
-    on("wheel", (event) => this.wheeled(event), { passive: false });
-    on("keydown", (event) => this.pressed(event));
-    on("pointerdown", (event) => this.grabbed(event));
-    on("pointermove", (event) => this.moved(event));
-    on("pointerup", (event) => this.released(event));
-    on("pointercancel", () => { this.drag = null; });
-    on("pointerleave", () => this.hover(-1));
-    on("dblclick", (event) => this.enter(this.row(this.at(event).index)));
-    on("blur", () => this.hover(-1));
+    set(this.area, {
+      scroll: () => this.scrolled(), wheel: (event) => this.wheeled(event), keydown: (event) => this.pressed(event),
+      pointerdown: (event) => this.grabbed(event), pointermove: (event) => this.moved(event), pointerup: (event) => this.released(event),
+      pointercancel: () => { this.drag = null; }, pointerleave: () => this.hover(-1), blur: () => this.hover(-1),
+      dblclick: (event) => this.enter(this.row(this.at(event).index)),
+    });
     this.sizes = new ResizeObserver(() => this.later());
     this.sizes.observe(this.frame);
   }
@@ -72,7 +63,6 @@ class Timeline extends Painting {
   end() {
     this.sizes.disconnect();
     cancelAnimationFrame(this.asked);
-    this.list.end();
   }
 
   later() {
@@ -89,8 +79,8 @@ class Timeline extends Painting {
     const isFirst = !this.picture;
     this.total = Math.max(picture.counts?.tasks || 0, ...Object.keys(picture.rows || {}).slice(-1).map((index) => Number(index) + 1));
     Object.assign(this, { picture, now, epoch: picture.epoch });
-    this.area.setAttribute("aria-label", `Timeline of ${many(this.total, "task")}: arrow keys select one, Enter opens it, plus and minus zoom, “As text” lists all`);
-    this.frame.style.height = `${AXIS + ROW * Math.min(Math.max(this.total, 1), ROWS_SEEN)}px`;
+    set(this.area, { "aria-label": `Timeline of ${many(this.total, "task")}: arrow keys select one, Enter opens it, plus and minus zoom, “As text” lists all` });
+    this.frame.style.height = `${AXIS + ROW * clamp(this.total, 1, ROWS_SEEN)}px`;
     this.space.style.height = `${ROW * this.total}px`;
     if (isFirst) this.isAtEnd = !picture.over;
     if (this.isAtEnd) this.area.scrollTop = this.area.scrollHeight;
@@ -170,20 +160,18 @@ class Timeline extends Painting {
     this.ink = this.colours();
     this.seen = this.window();
     this.font = getComputedStyle(this.frame).fontFamily;
+    pen.font = `11px ${this.font}`;
     pen.clearRect(0, 0, this.width, this.height);
     pen.textBaseline = "middle";
     pen.lineWidth = 1;
     const top = this.area.scrollTop;
     const first = Math.floor(top / ROW);
     const last = Math.min(this.total, Math.ceil((top + this.height - AXIS) / ROW));
-    pen.save();
-    pen.beginPath();
-    pen.rect(0, AXIS, this.width, this.height);
-    pen.clip();
-    this.drawGrid();
-    for (let index = first; index < last; index++) this.drawRow(index, AXIS + index * ROW - top);
-    this.drawNow();
-    pen.restore();
+    this.within(0, AXIS, this.width, this.height, () => {
+      for (const [x] of this.ticks()) this.upright(x, this.ink.line, 0.6);
+      for (let index = first; index < last; index++) this.drawRow(index, AXIS + index * ROW - top);
+      this.drawNow();
+    });
     this.drawAxis();
     if (!this.total) pen.fillText("no tasks yet", 8, AXIS + ROW / 2);
     this.want(first, last);
@@ -204,7 +192,7 @@ class Timeline extends Painting {
     if (!event.ctrlKey && !event.metaKey && !sideways) return;
     event.preventDefault();
     if (sideways) this.pan(sideways);
-    else this.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) / 100), Math.max(0, Math.min(1, (this.at(event).x - this.label) / this.plot)));
+    else this.zoom(Math.exp(clamp(event.deltaY, -60, 60) / 100), clamp((this.at(event).x - this.label) / this.plot, 0, 1));
   }
 
   grabbed(event) {
@@ -235,7 +223,7 @@ class Timeline extends Painting {
   select(index) {
     this.selected = index;
     const row = this.row(index);
-    write(this.said, row ? this.describe(row).join(", ") : "");
+    write(this.said, row ? list(this.describe(row)) : "");
     this.later();
   }
 
@@ -253,7 +241,7 @@ class Timeline extends Painting {
 
   step(by) {
     const seen = Math.floor(this.area.scrollTop / ROW);
-    const index = Math.max(0, Math.min(this.total - 1, (this.selected < 0 ? seen - Math.sign(by) : this.selected) + by));
+    const index = clamp((this.selected < 0 ? seen - Math.sign(by) : this.selected) + by, 0, this.total - 1);
     bringIntoView(this.area, index * ROW, this.area.clientHeight - ROW);
     this.select(index);
     this.hover(index, { x: this.label, isKey: true });
@@ -265,25 +253,23 @@ class Timeline extends Painting {
   }
 
   describe(row) {
-    return [`${KINDS[row.k]?.[0] ?? row.k} ${row.n}`, row.st, taskTimes(row, this.now), ...taskWords(row, this.now), row.c ? `instance ${row.c}` : ""].filter(Boolean);
+    return [`${kindOf(row)} ${row.n}`, row.st, taskTimes(row, this.now), ...taskWords(row, this.now)];
   }
 
   hover(index, place) {
     if (index !== this.hovered) this.later();
     this.hovered = index;
     this.place = place;
-    const row = index >= 0 && this.row(index);
+    const row = this.row(index);
     this.area.style.cursor = row?.c && place.x < this.label - 6 ? "pointer" : "";
     this.tell();
   }
 
   tell() {
-    const row = this.hovered >= 0 && this.row(this.hovered);
+    const row = this.row(this.hovered);
     this.tip.hidden = !row;
     if (!row) return;
-    const lines = this.describe(row);
-    while (this.tip.children.length > lines.length) this.tip.lastChild.remove();
-    lines.forEach((text, at) => write(this.tip.children[at] || this.tip.appendChild(h("div")), text));
+    writeLines(this.tip, this.describe(row).filter(Boolean));
     const low = AXIS + (this.hovered + 1) * ROW - this.area.scrollTop + 4;
     this.tip.style.visibility = low < AXIS || low > this.height + ROW + 4 ? "hidden" : "";
     const high = low - ROW - 8 - this.tip.offsetHeight;

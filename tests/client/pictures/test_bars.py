@@ -47,6 +47,20 @@ def test_the_axis_has_round_times_since_the_start() -> None:
     assert [text for text in seen if text in ("0", "2 s", "4 s", "14 s")] == ["0", "2 s", "4 s", "14 s"]
 
 
+@pytest.mark.parametrize(
+    ("lasts", "some"),
+    [
+        (3_000, ["0", "500 ms", "1 s", "1.5 s", "2 s"]), (62_000, ["1 min"]), (100_000, ["1 min 15 s"]),
+        (2 * 3_600_000, ["15 min", "1 h", "1 h 15 min", "2 h"]), (200, ["0", "50 ms"]), (900_000, ["2 min", "14 min"]),
+    ],
+    ids=["seconds", "a minute", "parts of minutes", "hours", "milliseconds", "quarter"],
+)  # fmt: skip
+def test_a_tick_is_written_in_its_largest_units(lasts: float, some: list[str]) -> None:
+    seen = texts(timeline_picture(Subject("t1", "trip", "Completed", 0, lasts, lasts), []))
+    assert set(some) <= set(seen)
+    assert not [text for text in seen if " s " in text and "ms" in text]
+
+
 def test_the_legend_names_what_occurs_only() -> None:
     seen = texts(timeline_picture(subject(), rows_of(*EVENTS[:2])))
     assert seen[-2:] == ["activity", "completed"]
