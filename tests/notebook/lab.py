@@ -49,19 +49,24 @@ class Lab:
     def begin(self, source: str) -> int:
         """Append a cell and have it run; the cell's number, at once."""
         number: int = self.page.evaluate(
-            """async source => {
+            """source => {
                 const panel = window.jupyterapp.shell.currentWidget, model = panel.content.model.sharedModel;
                 model.insertCell(model.cells.length, {cell_type: 'code', source, metadata: {}, outputs: []});
                 panel.content.deselectAll();
                 panel.content.activeCellIndex = model.cells.length - 1;
-                const {statusChanged} = panel.sessionContext;
-                const isBusy = new Promise(done => statusChanged.connect((_, now) => now === 'busy' && done()));
+                const {kernel} = panel.sessionContext.session;
+                window.dfnbBegan = false;
+                kernel.iopubMessage.connect(function hear(_, message) {  // a kernel is busy with messages of widgets, too
+                    if (message.header.msg_type !== 'execute_input') return;
+                    window.dfnbBegan = true;
+                    kernel.iopubMessage.disconnect(hear);
+                });
                 window.jupyterapp.commands.execute('notebook:run-cell');
-                await isBusy;
                 return model.cells.length - 1;
             }""",
             source,
         )
+        self.page.wait_for_function("() => window.dfnbBegan")
         return number
 
     def view(self, source: str) -> Any:

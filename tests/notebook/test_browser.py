@@ -85,7 +85,7 @@ def test_a_click_beside_a_cell_that_blocks_is_acknowledged_at_once_and_answered_
     free = link(lab, "blocks", "sendEventPostUri").replace("{eventName}", "answer")
     view = lab.view("run")
     view.get_by_text("event approval since").wait_for()
-    lab.begin("other.wait()\nended = 'yes'")
+    lab.begin("other.wait(60)")
     view.get_by_role("button", name="Suspend").click()
     view.get_by_text("asked…", exact=True).wait_for()
     assert view.get_by_role("button", name="Terminate").is_disabled()
