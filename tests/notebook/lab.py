@@ -38,7 +38,13 @@ class Lab:
         self.page = page
         self.notebook = notebook
         self.problems: list[str] = []
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("pageerror", self._note)
+
+    def _note(self, error: Any) -> None:
+        """A script of a widget comes from a blob; JupyterLab has problems of its own when a panel is folded."""
+        where = error.stack or str(error)
+        if "blob:" in where or "/static/lab/" not in where:
+            self.problems.append(where)
 
     def run(self, source: str) -> int:
         """Append a cell, run it, wait until the kernel is idle; the cell's number."""

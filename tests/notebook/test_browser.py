@@ -33,6 +33,7 @@ def opened(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def lab(opened: Lab) -> Iterator[Lab]:
     opened.clear()
+    opened.problems.clear()
     yield opened
     assert opened.problems == []
 
