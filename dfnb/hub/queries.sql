@@ -73,8 +73,10 @@ FROM (SELECT unnest(?) AS hash) wanted JOIN instance i ON i.id_hash = wanted.has
 
 -- name: list_instances
 SELECT key, id, name, status, generation, created_at, updated_at, started_pos, ended_pos, custom_status, parent_id, code, waits, held
-FROM instance WHERE rowid IN (SELECT rowid FROM instance WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?)
-ORDER BY created_at DESC, key DESC
+FROM instance WHERE {} ORDER BY created_at DESC, key DESC LIMIT ?
+
+-- name: is_among_newest
+created_at >= (SELECT list_min(max(created_at, {})) FROM instance WHERE {})
 
 -- name: list_instances_and_entities
 SELECT * FROM (
