@@ -237,11 +237,12 @@ def _foot(rows: Sequence[Row], shown: Sequence[Row], height: float) -> list[str]
     left_out = len(rows) - len(shown)
     more = [quiet(28, height - 30 - 6, f"and {left_out:,} more")] if left_out > 0 else []
     nothing = [] if rows else [quiet(28, _HEAD + _AXIS + 14, "no tasks")]
-    return [*more, *nothing, *legend([(row["k"], row["st"]) for row in shown], any(row.get("p") for row in shown), height - 10)]
+    said, _ = legend([(row["k"], row["st"]) for row in shown], any(row.get("p") for row in shown), height - 10)
+    return [*more, *nothing, *said]
 
 
-def legend(seen: Iterable[tuple[str, str]], polls: bool, y: float) -> list[str]:
-    """The kinds and states that occur, in a line."""
+def legend(seen: Iterable[tuple[str, str]], polls: bool, y: float) -> tuple[list[str], float]:
+    """The kinds and states that occur, in a line, and where the line ends."""
     pairs = list(seen)
     parts: list[str] = []
     x = 8.0
@@ -255,7 +256,8 @@ def legend(seen: Iterable[tuple[str, str]], polls: bool, y: float) -> list[str]:
     if polls:
         mark = element("path", d=f"M{number(x + 3)} {number(y - 9)}v10", stroke_width=2)
         parts += [mark, quiet(x + 9, y, "poll")]
-    return parts
+        x += 9 + width_of("poll", 11)
+    return parts, x
 
 
 # ---- in words

@@ -57,12 +57,13 @@ def graph_picture(id: str, state: str, steps: Steps) -> SvgPicture:
     placed = _lanes(shown, _row_of_step(drawn), len(shown))
     lanes = max([one.lane for one in placed], default=0) + 1
     wide = _LEFT * 2 + lanes * _BOX + (lanes - 1) * _GAP
-    width = max(wide, 460.0)
     height = _TOP + _HEAD + len(shown) * _STEP + _DOT + 56
+    legend_parts, legend_end = _legend(shown, height)
+    width = max(wide, 460.0, legend_end)
     parts = [
         *_title(steps, id, width), *(_line(one) for one in placed), *_spine(shown, placed),
         *(_box(one) for one in placed), *_ends(steps, state, shown, left_out),
-        *_legend(shown, height, width),
+        *legend_parts,
     ]  # fmt: skip
     return picture(f"Graph of {steps.name} {id}", _description(steps, state), (width, height), parts)
 
@@ -247,11 +248,12 @@ def _ends(steps: Steps, state: str, drawn: Sequence[_Step], left_out: int) -> li
     return [begin, group([shown], class_=colour_of(words))]
 
 
-def _legend(drawn: Sequence[_Step], height: float, width: float) -> list[str]:
+def _legend(drawn: Sequence[_Step], height: float) -> tuple[list[str], float]:
     seen = [(one.kind, state) for step in drawn for one in step.groups for state, _ in one.states]
     kinds = [(kind, state) for kind, state in seen if kind in KINDS]
     dot = element("circle", cx=12, cy=height - 34, r=4, fill="currentColor")
-    return [dot, quiet(22, height - 30, "a turn of the orchestrator"), *legend(kinds, False, height - 10)]
+    said, end = legend(kinds, False, height - 10)
+    return [dot, quiet(22, height - 30, "a turn of the orchestrator"), *said], end
 
 
 def _description(steps: Steps, state: str) -> str:

@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from dfnb.client.pictures.drawing import SvgPicture
+from dfnb.client.pictures.drawing import SvgPicture, width_of
 from dfnb.client.pictures.graph import STEPS_SHOWN, graph_picture
 from dfnb.client.pictures.steps import steps_of
+from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
+    EntityLockRequested,
+    EntityOperationCalled,
     ExecutionCompleted,
     ExecutionStarted,
     HistoryEvent,
+    HttpCallScheduled,
     SubOrchestrationInstanceCreated,
     TaskCompleted,
+    TaskFailed,
     TaskScheduled,
+    TimerCreated,
 )
 
 from .conftest import recorded
@@ -93,3 +99,16 @@ def test_the_words_tell_the_same() -> None:
     assert drawn(*chain("a", "b", "b"), END).description == (
         "Completed. 1 activity a: completed; then 1 activity b: completed, 2 times in a row."
     )
+
+
+def test_the_legend_of_a_narrow_graph_is_inside_it() -> None:
+    events = [
+        TaskScheduled(1, "a"), TaskFailed(1, FailureDetails("builtins.ValueError", "bad")), TimerCreated(2, 5),
+        SubOrchestrationInstanceCreated(3, "child", "c1"), EntityOperationCalled(4, "@e@1", "add"),
+        EntityLockRequested(5, ("@e@1",)), HttpCallScheduled(6, "GET https://h", "{}"),
+    ]  # fmt: skip
+    root = ET.fromstring(drawn(*events).svg)
+    words = [node for node in root.iter(f"{SVG}text") if node.text in ("activity", "HTTP call", "running", "failed")]
+    assert len(words) >= 4
+    width = float(root.get("viewBox", "").split()[2])
+    assert all(float(node.get("x") or 0) + width_of(node.text or "", 11) <= width for node in words)
