@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from typing import Any, Protocol
+
+logger = logging.getLogger("dfnb")
 
 
 class Asked(Protocol):
@@ -32,4 +35,7 @@ class Answers:
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             view, message = item
-            view.reply(message)
+            try:
+                view.reply(message)
+            except Exception:  # a front end that is gone must not leave the other views without answers
+                logger.debug("dfnb: a live view could not be answered", exc_info=True)
