@@ -151,6 +151,9 @@ class DefinitionsTracker(TableTracker):
         gone = {id: {"id": id, "out": True} for id in before.keys() - rows.keys()}
         return gone | self._replace(rows)
 
+    def _older(self, after: Any, count: int) -> Picture:
+        return {"rows": [], "end": True}  # all of them are shown from the first moment
+
     def _definition_rows(self) -> list[Picture]:
         running, waiting = self._running(), self._waiting()
         defined = {(one.kind, one.name): one for one in self._app.registry.all()}

@@ -6,6 +6,7 @@ the newest rows take longer in a large hub, and are read at most a share of the 
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import threading
 import time
@@ -32,7 +33,7 @@ _CHANGES_AT_ONCE = 1_000
 _PURGED: Picture = {"status": "", "waits": [], "note": "purged", "over": True, "created": None, "ended": None}
 
 
-class TableTracker:
+class TableTracker(abc.ABC):
     """Follows rows of which many may change; the kinds of tables say which."""
 
     kind = "table"
@@ -150,14 +151,17 @@ class TableTracker:
     def _forget(self) -> None:
         self._rows = {}
 
+    @abc.abstractmethod
     def _read_changed(self, noted: set[str]) -> dict[str, Picture]:
-        raise NotImplementedError
+        """The rows that are other than before."""
 
+    @abc.abstractmethod
     def _read_head(self, noted: set[str]) -> dict[str, Picture]:
-        raise NotImplementedError
+        """Bring what stands above the rows up to date; rows that have come with it."""
 
+    @abc.abstractmethod
     def _older(self, after: Any, count: int) -> Picture:
-        raise NotImplementedError
+        """The rows behind the last one that is shown."""
 
     def _ask(self, question: Picture) -> None:
         raise ValueError("this table shows what it was given")

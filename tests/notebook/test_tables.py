@@ -380,6 +380,12 @@ def test_the_source_of_a_definition_can_be_read(app):
         tracker.answer({"ask": "look", "row": "activity:nobody"})
 
 
+def test_there_are_no_older_definitions_to_load(app):
+    tracker = DefinitionsTracker(app)
+    tracker.look()
+    assert tracker.answer({"ask": "rows", "after": None, "count": 100}) == {"rows": [], "end": True}
+
+
 def test_entities_and_definitions_have_twins(app):
     app.client.signal_entity("@counter@<i>", "add", 1)
     for tracker, words in ((EntitiesTracker(app.client), "&lt;i&gt;"), (DefinitionsTracker(app), "counter")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime
@@ -32,13 +33,14 @@ T = TypeVar("T")
 _LARGEST_PAGE = 1_000
 
 
-class RemoteEntityClient(EntityClient):
+class RemoteEntityClient(EntityClient, abc.ABC):
     """Signals and looks at the entities of a remote hub."""
 
     _api: Api
 
+    @abc.abstractmethod
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        raise NotImplementedError
+        """What a request comes to; it runs on the client's own loop."""
 
     def _not_offered(self, what: str) -> RemoteError:
         return RemoteError(self._api.wire.address.shown, f"offers no way to {what}; do it where the hub is")
