@@ -208,6 +208,22 @@ def test_a_long_history_is_read_window_by_window_and_followed_at_its_end(view: V
     assert view.run("document.querySelectorAll('.dfnb-history .dfnb-line').length") < 30
 
 
+def test_rows_stay_under_a_pressed_pointer(view: ViewPage):
+    view.open(MANY)
+    panel = view.tab("History")
+    row = panel.get_by_text("geocode_9999").first
+    place = row.bounding_box()
+    view.page.mouse.move(place["x"] + 4, place["y"] + 4)
+    view.page.mouse.down()
+    view.run("harness.tell({ set: { counts: { ...harness.model.get('snapshot').counts, events: 20_040 } } })")
+    view.drawn()
+    assert row.bounding_box() == place
+    view.page.mouse.up()
+    panel.locator(".dfnb-note").get_by_text("geocode_9999").wait_for()
+    view.run("harness.tell({ set: { counts: { ...harness.model.get('snapshot').counts, events: 20_060 } } })")
+    panel.get_by_text("geocode_10029").first.wait_for()
+
+
 def test_an_exchange_is_shown_with_headers_and_body(view: ViewPage):
     view.open()
     panel = view.tab("HTTP")

@@ -61,7 +61,7 @@ class VirtualList {
     write(this.empty, total ? this.trouble : "nothing yet");
     this.space.style.height = `${total * this.height}px`;
     this.node.style.setProperty("--lines", clamp(total, 1, this.lines) + (this.head.hidden ? 0 : 1));
-    if (this.isAtEnd) this.node.scrollTop = this.node.scrollHeight;
+    if (this.isAtEnd && !this.node.matches(":active")) this.node.scrollTop = this.node.scrollHeight; // no row leaves a pressed pointer
     this.draw();
   }
 
@@ -132,9 +132,9 @@ class VirtualList {
     this.draw();
   }
 
+  // By its place: the line that was pressed may have been given another row since.
   clicked(event) {
-    const line = event.target.closest(".dfnb-line");
-    if (line && !getSelection().toString()) this.select(Number(line.dataset.index));
+    if (!getSelection().toString()) this.select(Math.floor((event.clientY - this.space.getBoundingClientRect().top) / this.height));
   }
 
   select(index) {
