@@ -133,7 +133,7 @@ class Listener:
         self._stopping = asyncio.Event()
         door = Door(
             _config(self._app, self._settings), max_connections=self._settings.max_connections,
-            head_timeout=self._settings.head_timeout,
+            head_timeout=self._settings.head_timeout, answer_timeout=self._settings.answer_timeout,
         )  # fmt: skip
         server = await self._loop.create_server(door.protocol, sock=self._socket, backlog=_BACKLOG)
         self._ready.set()

@@ -1,4 +1,4 @@
-"""The bounds of a connection: how long and how large a request's head may be, and how many connections there may be.
+"""The bounds of a connection: how long and how large a request's head may be, how slowly an answer may be taken, how many may be.
 
 uvicorn bounds none of these. The body's own bounds are the guard's; here only what is left of one that nobody reads any more.
 """
@@ -21,16 +21,21 @@ logger = logging.getLogger("dfnb.server")
 logger.addHandler(logging.NullHandler())  # without one, Python would print warnings into whatever cell is running
 
 _LINGER = 2.0
+_SLOWEST = 1_024
+"""Bytes per second of an answer that a caller must take on average."""
 
 
 class Door:
     """What all connections of one listener share: their bounds, and which are open."""
 
-    def __init__(self, config: Config, *, max_connections: int, head_timeout: float, max_head: int = 65_536) -> None:
+    def __init__(
+        self, config: Config, *, max_connections: int, head_timeout: float, answer_timeout: float, max_head: int = 65_536
+    ) -> None:
         self.config = config
         self.state = ServerState()
         self.max_connections = max_connections
         self.head_timeout = head_timeout
+        self.answer_timeout = answer_timeout
         self.max_head = max_head
         self._date = 0
         self._emptied: Callable[[], None] | None = None
@@ -68,7 +73,9 @@ def _send_at_once(transport: asyncio.Transport) -> None:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection, closed when a head does not come whole in time or is too large, or when there are too many connections."""
+    """One connection, closed when a head does not come whole in time or is too large, when an answer is not taken, or when there
+    are too many connections.
+    """
 
     def __init__(self, door: Door) -> None:
         super().__init__(door.config, door.state, {}, asyncio.get_running_loop())
@@ -79,6 +86,7 @@ class Connection(HttpToolsProtocol):
         self._awaits_head = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
         self._refusal = (400, "Invalid HTTP request received.")
 
     # the connection
@@ -120,7 +128,7 @@ class Connection(HttpToolsProtocol):
         elif self._head_bytes:
             self._refuse(408, f"the head of the request did not come within {self._door.head_timeout:g} s")
         else:
-            self.transport.close()
+            self._hang_up()
 
     def on_message_begin(self) -> None:
         self._door.set_date()
@@ -148,12 +156,48 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.response_complete and not self._awaits_head and not self.transport.is_closing():
             # the rest of a body that was refused: to hang up now would, with some clients, take the answer away with it
-            self._linger_timer = self.loop.call_later(_LINGER, self.transport.close)
+            self._linger_timer = self.loop.call_later(_LINGER, self._hang_up)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Answer once and close: the parser reads nothing behind a request to speak something else."""
         if self.cycle is not None:
             self.cycle.keep_alive = False
+
+    # what is written
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_answer()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_reader()
+
+    def _hang_up(self) -> None:
+        """Close behind what is still to be sent, which a caller who takes nothing could put off for ever."""
+        self.transport.close()
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left and self._answer_timer is None:
+            self._answer_timer = self.loop.call_later(self._door.answer_timeout, self._see_what_was_taken, left)
+
+    def _see_what_was_taken(self, before: int) -> None:
+        self._answer_timer = None
+        if before - self.transport.get_write_buffer_size() < _SLOWEST * self._door.answer_timeout:
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    def _forget_answer(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
 
     # the refusals
 
@@ -167,13 +211,14 @@ class Connection(HttpToolsProtocol):
         self._forget_timers()
         if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
             self.transport.write(_answer(status, sentence))
-        self.transport.close()
+        self._hang_up()
 
     def _forget_timers(self) -> None:
         for timer in (self._head_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
         self._head_timer = self._linger_timer = None
+        self._forget_answer()
 
 
 _PHRASES = {

@@ -56,6 +56,8 @@ class ServerSettings:
     """How long a connection may take until a request's headers are complete."""
     body_timeout: float = 60.0
     """How long the body may take."""
+    answer_timeout: float = 30.0
+    """How long a caller may take less than 1 KiB a second of an answer that waits for it."""
     drain_timeout: float = 3.0
     """How long requests under way are waited for when the server stops."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,8 +37,8 @@ Connect = Callable[[], socket.socket]
 
 
 @contextlib.contextmanager
-def served(settings: ServerSettings) -> Iterator[Connect]:
-    listener = Listener(echo, settings)
+def served(settings: ServerSettings, app: Any = echo) -> Iterator[Connect]:
+    listener = Listener(app, settings)
     with contextlib.ExitStack() as opened:
 
         def connect() -> socket.socket:
@@ -200,3 +201,40 @@ def test_a_wish_for_another_protocol_is_answered_in_this_one_and_the_connection_
     got = everything(raw)  # returns, because the server hangs up
     assert got.startswith(b"HTTP/1.1 200 OK\r\n")
     assert got.endswith(b"/plain 0")
+
+
+LARGE = 32 << 20  # more than the kernel keeps for a caller
+
+
+class Library:
+    """Answers with a large body, and tells when the caller is gone."""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(LARGE).encode())]})
+        await send({"type": "http.response.body", "body": bytes(LARGE), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        assert (await receive())["type"] == "http.disconnect"
+        self.gone.set()
+
+
+HASTY = dataclasses.replace(PATIENT, answer_timeout=0.2)
+
+
+def test_who_does_not_take_the_answer_is_cut_off() -> None:
+    library = Library()
+    with served(HASTY, library) as connect:
+        raw = connect()
+        raw.sendall(GET % b"book")
+        assert library.gone.wait(20)
+        assert len(everything(raw)) < LARGE
+
+
+def test_a_large_answer_that_is_taken_comes_whole() -> None:
+    with served(HASTY, Library()) as connect:
+        raw = connect()
+        raw.sendall((GET % b"book")[:-2] + b"Connection: close\r\n\r\n")
+        assert everything(raw).endswith(bytes(LARGE))
