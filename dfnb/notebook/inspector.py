@@ -9,12 +9,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from dfnb.client.http_log import HttpExchange, state_of, status_words
+from dfnb.client.http_log import HttpExchange
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.client.timeline import Timeline
 from dfnb.hub.http_state import ExchangeLine
 from dfnb.notebook import source
 from dfnb.notebook.events import event_line, subjects
+from dfnb.notebook.exchanges import Exchanges
+from dfnb.notebook.questions import page_of, place_in, window
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted, ExecutionStarted, HttpCallScheduled, OrchestratorStarted, Recorded
 from dfnb.records.instance import InstanceRecord
@@ -22,8 +24,6 @@ from dfnb.records.log import LogLine
 
 Picture = dict[str, Any]
 
-_LARGEST_WINDOW = 500
-_LARGEST_PAGE = 65_536
 _PAYLOADS_SHOWN = 2_000
 BAD_STREAMS = frozenset({"stderr", "WARNING", "ERROR", "CRITICAL"})
 
@@ -38,6 +38,7 @@ class Inspector:
         self._events: list[tuple[int, int, Recorded]] = []
         self._named: dict[tuple[int, int], str] = {}
         self._lines: list[ExchangeLine] = []
+        self._exchanges = Exchanges(self._read_lines, self._whole_exchange)
 
     def answer(self, question: Picture) -> Picture:
         """The answer to one question; DfnbError or ValueError says why there is none."""
@@ -49,13 +50,12 @@ class Inspector:
     # windows
 
     def _timeline_rows(self, question: Picture) -> Picture:
-        begin, end = _window(question)
-        return {"rows": [dict(row) for row in self._timeline.rows[begin:end]]}
+        return {"rows": [dict(row) for row in self._timeline.rows[window(question)]]}
 
     def _history(self, question: Picture) -> Picture:
         events = self._read_events()
-        begin, end = _window(question)
-        rows = [self._event_row(begin + i, *event) for i, event in enumerate(events[begin:end])]
+        chosen = window(question)
+        rows = [self._event_row(i, *event) for i, event in enumerate(events[chosen], chosen.start)]
         return {"rows": rows, "total": len(events)}
 
     def _read_events(self) -> list[tuple[int, int, Recorded]]:
@@ -73,52 +73,21 @@ class Inspector:
 
     def _logs(self, question: Picture) -> Picture:
         lines = self._client.logs(self._record().id)
-        begin, end = _window(question)
-        return {"rows": [_log_row(begin + i, line) for i, line in enumerate(lines[begin:end])], "total": len(lines)}
+        chosen = window(question)
+        return {"rows": [_log_row(i, line) for i, line in enumerate(lines[chosen], chosen.start)], "total": len(lines)}
 
     # HTTP
 
     def _http(self, question: Picture) -> Picture:
-        chosen = [(i, line) for i, line in enumerate(self._read_lines()) if _is_of(line, question)]
-        begin, end = _window(question)
-        return {"rows": [self._exchange_row(i, line) for i, line in chosen[begin:end]], "total": len(chosen)}
+        return self._exchanges.listed(question)
+
+    def _exchange(self, question: Picture) -> Picture:
+        return self._exchanges.one(question)
 
     def _read_lines(self) -> list[ExchangeLine]:
         after = self._lines[-1].pos if self._lines else -1
         self._lines += self._client.exchange_lines(self._record(), after)
         return self._lines
-
-    def _exchange_row(self, index: int, line: ExchangeLine) -> Picture:
-        row: Picture = {
-            "i": index, "at": line.sent_at / 1000, "g": line.generation, "task": line.task, "attempt": line.attempt,
-            "purpose": line.purpose, "method": line.method, "url": line.url, "status": line.status,
-            "text": status_words(line.status), "state": state_of(line.status), "took": line.took / 1000,
-            "bytes": line.response_bytes,
-        }  # fmt: skip
-        facts = {
-            "asked": None if line.asked is None else line.asked / 1000,
-            "waited": self._waited(index, line),
-            "note": line.note,
-            "error": line.error,
-        }
-        return row | {name: value for name, value in facts.items() if value is not None}
-
-    def _waited(self, index: int, line: ExchangeLine) -> float | None:
-        """How long the call really waited before its next request."""
-        if line.due_at is None:
-            return None
-        same = (later for later in self._lines[index + 1 :] if (later.generation, later.task) == (line.generation, line.task))
-        following = next(same, None)
-        return None if following is None else max(0, following.sent_at - line.sent_at - line.took) / 1000
-
-    def _exchange(self, question: Picture) -> Picture:
-        found = self._whole_exchange(_index(question.get("i"), len(self._read_lines())))
-        sent = _message(found.record.request_headers, found.request_body, found.request_text)
-        sent["line"] = f"{found.method} {found.url}"
-        if found.status is None:
-            return {"request": sent, "response": None}
-        came = _message(found.record.response_headers, found.response_body, found.response_text)
-        return {"request": sent, "response": {"line": status_words(found.status), **came}}
 
     def _whole_exchange(self, index: int) -> HttpExchange:
         found = self._client.exchange_at(self._record(), self._lines[index].pos)
@@ -159,18 +128,14 @@ class Inspector:
         ]
 
     def _payload(self, question: Picture) -> Picture:
-        text = self._text(question.get("of"))
-        begin = max(0, int(question.get("from") or 0))
-        count = min(_LARGEST_PAGE, max(1, int(question.get("count") or _LARGEST_PAGE)))
-        return {"text": text[begin : begin + count], "total": len(text)}
+        return page_of(self._text(question.get("of")), question)
 
     def _text(self, of: Any) -> str:
         if isinstance(of, dict) and "x" in of:
-            one = self._whole_exchange(_index(of["x"], len(self._read_lines())))
-            return one.request_text if of.get("side") == "request" else one.response_text
+            return self._exchanges.body(of)
         if isinstance(of, dict):
             events = self._read_events()
-            return _texts_of(events[_index(of.get("i"), len(events))][2]).get(str(of.get("what"))) or ""
+            return _texts_of(events[place_in(len(events), of.get("i"))][2]).get(str(of.get("what"))) or ""
         if of == "custom":
             return self._record().custom_status or ""
         return next((text for _, name, text in self._own_texts() if name == of), None) or ""
@@ -191,36 +156,11 @@ _QUESTIONS: dict[str, Callable[[Inspector, Picture], Picture]] = {
 }
 
 
-def _window(question: Picture) -> tuple[int, int]:
-    begin = max(0, int(question.get("from") or 0))
-    return begin, begin + min(_LARGEST_WINDOW, max(1, int(question.get("count") or _LARGEST_WINDOW)))
-
-
-def _is_of(line: ExchangeLine, question: Picture) -> bool:
-    """Whether an exchange belongs to the call asked for; all do if none is."""
-    task = question.get("task")
-    return task is None or (line.task == task and line.generation == question.get("g", line.generation))
-
-
-def _index(given: Any, length: int) -> int:
-    index = int(given if given is not None else -1)
-    if not 0 <= index < length:
-        raise ValueError("there is no such line any more")
-    return index
-
-
 def _log_row(index: int, line: LogLine) -> Picture:
     return {
         "i": index, "at": line.at / 1000, "stream": line.stream, "bad": line.stream in BAD_STREAMS, "text": line.text,
         "task": line.task,
     }  # fmt: skip
-
-
-def _message(headers: Any, body: bytes, text: str) -> Picture:
-    binary = b"\0" in body[:_LARGEST_PAGE]
-    shown = "" if binary else text[:_LARGEST_PAGE]
-    more = {"more": True} if not binary and len(text) > _LARGEST_PAGE else {}
-    return {"headers": [list(pair) for pair in headers], "text": shown, "bytes": len(body), "binary": binary, **more}
 
 
 def _texts_of(row: Recorded) -> dict[str, str | None]:

@@ -103,9 +103,9 @@ class Followed:
         return "Running" if not self.is_over else "Failed" if self._has_failed() else "Completed"
 
     def _has_failed(self) -> bool:
-        if not self._end.done() or self._end.cancelled() or self._end.exception() is not None:
-            return self._end.done()
-        end = self._end.result()
+        end = self.end
+        if end is None:
+            return self.is_over
         return isinstance(end, HttpCallFailed) or end.failed or end.status >= 400
 
     @property
@@ -133,6 +133,12 @@ class Followed:
         """Every request so far (of very many, the latest) with status, what the server asked for, and what came."""
         with self._lock:
             return http_log(self.id, self._exchanges)
+
+    @property
+    def end(self) -> HttpCallCompleted | HttpCallFailed | None:
+        """How it ended as an HTTP call of a history does; None while it goes on, and if it broke off."""
+        whole = self._end.done() and not self._end.cancelled() and self._end.exception() is None
+        return self._end.result() if whole else None
 
     @property
     def failure(self) -> str:
@@ -246,7 +252,8 @@ class Followed:
             self._count += 1
             self._due = exchange.due_at
             self._document = document if document is not None or sent.answer.error is None else self._document
-            self._exchanges = [*self._exchanges, exchange][-_KEPT:]
+            kept = [*self._exchanges, exchange]
+            self._exchanges = kept if len(kept) <= _KEPT else kept[_KEPT // 10 :]  # seldom, as a view then begins anew
         if exchange.due_at is not None:
             self._tell()
 
