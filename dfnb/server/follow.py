@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from dfnb.errors import HubError, InstanceNotFoundError
 from dfnb.server import answers
 from dfnb.server.call import Call, off_loop
-from dfnb.server.status import Statuses
+from dfnb.server.status import Shown, Statuses
 
 _HEARTBEAT_SECONDS = 15.0
 _PAUSE_SECONDS = 0.1
@@ -79,11 +79,15 @@ async def _hung_up(request: Request) -> None:
 
 async def follow_status(call: Call, statuses: Statuses, instance_id: str) -> Response:
     """A stream with the status at each change; it ends with the instance."""
-    shown = await statuses.show(instance_id)  # an unknown instance is a 404, not a stream
-    if shown.record.is_terminal and "last-event-id" in call.request.headers:
+    shown = await statuses.show(instance_id, call.query.flag("showInput", True))  # an unknown instance is a 404, not a stream
+    if shown.record.is_terminal and call.request.headers.get("last-event-id") == _event_id(shown):
         return answers.empty(204)  # a browser would go on to connect again and again
     call.house.followers.check()
     return StreamingResponse(_statuses(call, statuses, instance_id), media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+
+def _event_id(shown: Shown) -> str:
+    return shown.etag.strip('"')
 
 
 async def _statuses(call: Call, statuses: Statuses, instance_id: str) -> AsyncIterator[bytes]:
@@ -99,10 +103,10 @@ async def _statuses(call: Call, statuses: Statuses, instance_id: str) -> AsyncIt
                 return
             except HubError:
                 return
-            etag = shown.etag.strip('"')
-            if etag != known:
-                yield b"id: %s\nevent: status\ndata: %s\n\n" % (etag.encode(), shown.body)
-                known = etag
+            id = _event_id(shown)
+            if id != known:
+                yield b"id: %s\nevent: status\ndata: %s\n\n" % (id.encode(), shown.body)
+                known = id
             if shown.record.is_terminal:
                 return
             if await ticket.wait(_HEARTBEAT_SECONDS):

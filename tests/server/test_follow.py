@@ -206,10 +206,23 @@ def test_a_stream_of_an_ended_instance_is_one_event(server: Any) -> None:
     assert nothing_is_left(server)
 
 
-def test_a_browser_that_comes_back_after_the_end_is_told_to_stay_away(server: Any) -> None:
+@pytest.mark.parametrize("path", ["/instances/x", "/instances/x?showInput=false"])
+def test_a_browser_that_has_heard_of_the_end_and_comes_back_is_told_to_stay_away(server: Any, path: str) -> None:
     server.bring("Completed", "x")
-    answer = server.ask("GET", "/instances/x", headers={**SSE, "last-event-id": "any"})
+    seen = server.ask("GET", path).headers["etag"].strip('"')
+    answer = server.ask("GET", path, headers={**SSE, "last-event-id": seen})
     assert (answer.status, answer.body) == (204, b"")
+
+
+def test_a_browser_that_missed_the_end_is_told_of_it_when_it_comes_back(server: Any) -> None:
+    server.bring("Running", "x")
+    seen = server.ask("GET", "/instances/x").headers["etag"].strip('"')
+    server.client.terminate("x", "enough")
+    answer = server.ask("GET", "/instances/x", headers={**SSE, "last-event-id": seen})
+    assert answer.status == 200
+    assert answer.body.count(b"event: status") == 1
+    assert b'"runtimeStatus":"Terminated"' in answer.body
+    assert nothing_is_left(server)
 
 
 def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: Any) -> None:
