@@ -112,6 +112,8 @@ def _show_status() -> None:
         print(f"  {calls} {'call waits' if calls == 1 else 'calls wait'} for the cell that defines {name}")
     if app.server is not None:
         print(f"  {serving.where(app.server)}")
+        if app.server.failures:
+            print(f"  {serving.failed(app.server)}")
     if state.problem:
         print(f"  problem: {state.problem}")
 

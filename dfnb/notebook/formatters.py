@@ -29,6 +29,7 @@ from dfnb.notebook.tables import GivenTracker, InstancesTracker, TableTracker
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import Recorded
 from dfnb.records.http import DurableHttpResponse
+from dfnb.server.failures import FailedRequests
 from dfnb.server.serving import Server
 
 Shell = Any
@@ -166,6 +167,7 @@ def register(shell: Shell) -> Callable[[], None]:
         (EntityPage, _page_text),
         (OperationTable, lambda value: display.columns(value.titles, value.lines()) if value else "no operations"),
         (HttpLog, lambda value: display.columns(value.titles, value.lines(), value.foot)),
+        (FailedRequests, str),
         (History, lambda value: display.columns(_TITLES, HistoryTable(value).lines())),
     ]
     for kind, text in texts:
@@ -181,7 +183,7 @@ def register(shell: Shell) -> Callable[[], None]:
     teach(html, list, _list_html)
     pages = (
         EntityHandle, EntityPage, DurableEntityStatus, OperationTable, HttpLog, HttpExchange, HubStats, Followed, SvgPicture,
-        apps.DurableApp, Server,
+        apps.DurableApp, FailedRequests, Server,
     )  # fmt: skip
     teach(html, DurableHttpResponse, lambda value: display.page(cards.response_card(value)))
     teach(html, FailureDetails, lambda value: display.page(cards.failure_card(value)))

@@ -11,6 +11,7 @@ from IPython.core.error import UsageError
 from dfnb.app import DurableApp
 from dfnb.client.links import BASE_PATH
 from dfnb.notebook import arguments
+from dfnb.records.short_repr import cut
 from dfnb.server.serving import Server
 
 USAGE = (
@@ -41,6 +42,14 @@ def serve(app: DurableApp, line: str) -> str:
 def where(server: Server) -> str:
     outside = f", from outside at {server.public_url}" if server.public_url != server.url else ""
     return f"serving at {server.url}{outside}"
+
+
+def failed(server: Server) -> str:
+    """That requests were answered with a 500, and where to see why."""
+    latest, number = server.failures[0], len(server.failures)
+    requests = "1 request has" if number == 1 else f"{number} requests have"
+    told = f"{latest.route}: {cut(latest.error, 100)}"
+    return f"{requests} failed, the latest {told}; `dfnb.current().server.failures` has the details"
 
 
 def _stopped(app: DurableApp, options: Mapping[str, str]) -> str:

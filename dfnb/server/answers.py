@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,8 +18,7 @@ from dfnb.errors import (
     InstanceNotFoundError,
     NotRegisteredError,
 )
-
-logger = logging.getLogger("dfnb.server")
+from dfnb.server.failures import WHERE
 
 JSON_TYPE = "application/json; charset=utf-8"
 _BAD_ARGUMENT = "One or more of the arguments submitted is incorrect"
@@ -71,8 +68,8 @@ def failure(status: int, text: str, error: str, kind: str, headers: Mapping[str,
     return data({"Message": text, "ExceptionMessage": error, "ExceptionType": kind}, status, headers)
 
 
-def of_error(error: Exception) -> Response:
-    """The answer to a request that ended in an exception."""
+def of_error(error: Exception, note: Callable[[Exception], str]) -> Response:
+    """The answer to a request that ended in an exception. `note` keeps one that nobody expects, and gives the id for the caller."""
     if isinstance(error, Refused):
         return error.response
     if isinstance(error, InstanceNotFoundError):
@@ -85,9 +82,7 @@ def of_error(error: Exception) -> Response:
         return failure(503, _BROKEN, _without_path(error), "System.InvalidOperationException", _SOON)
     if isinstance(error, NotRegisteredError | ValueError | TypeError):  # a PayloadError is a TypeError
         return bad_argument(str(error))
-    id = uuid.uuid4().hex
-    logger.error("dfnb: a request failed (%s)", id, exc_info=error)
-    return failure(500, _BROKEN, f"the server's log has the details under {id}", "System.Exception")
+    return failure(500, _BROKEN, f"{WHERE} {note(error)}", "System.Exception")
 
 
 def _without_path(error: HubUnavailableError | HubClosedError) -> str:

@@ -28,6 +28,7 @@ from dfnb.server.call import Call, House
 from dfnb.server.changes import Changes
 from dfnb.server.entities import EntityHandlers
 from dfnb.server.extras import ExtraHandlers
+from dfnb.server.failures import FailedRequests
 from dfnb.server.followers import Followers
 from dfnb.server.guard import Guard, forwarded
 from dfnb.server.instances import InstanceHandlers
@@ -60,8 +61,9 @@ class ManagementApp:
 
     def __init__(
         self, client: DurableOrchestrationClient, keys: HubKeys, settings: ServerSettings, registry: Registry,
-        now: Callable[[], int],
+        now: Callable[[], int], failures: FailedRequests | None = None,
     ) -> None:
+        self.failures = failures if failures is not None else FailedRequests(now)
         self.settings = settings
         self.keys = keys
         self.own_origin = settings.own_origin or f"http://{_shown_host(settings.host)}:{settings.port}"
@@ -72,7 +74,7 @@ class ManagementApp:
         self._house = House(
             client, registry, settings, self.guard, self.links, scoped_links, self.changes, Followers(settings.max_followers)
         )
-        self.triggers = Triggers(registry, client, settings, self.guard, self._origin_of)
+        self.triggers = Triggers(registry, client, settings, self.guard, self._origin_of, self.failures)
         statuses = Statuses(client)
         self._handlers = (InstanceHandlers(statuses), EntityHandlers(), ExtraHandlers())
         self._version = package_version()
@@ -131,7 +133,12 @@ class ManagementApp:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            return answers.of_error(error)
+            return answers.of_error(error, lambda unknown: self._note(request, unknown))
+
+    def _note(self, request: Request, error: Exception) -> str:
+        found = match(request.method, _path_of(request)[len(BASE_PATH) :])
+        route = f"{BASE_PATH}/{found.route.path}" if found is not None else "another path"
+        return self.failures.note(f"{request.method} {route}", error, request.headers.items(), request.scope["query_string"])
 
     async def _dispatch(self, request: Request) -> Response:
         path = _path_of(request)

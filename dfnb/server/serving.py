@@ -22,6 +22,7 @@ from dfnb.client.links import Links
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import Registry
 from dfnb.errors import PortInUseError, ServeError
+from dfnb.server.failures import FailedRequests
 from dfnb.server.settings import ServerSettings
 from dfnb.side_file import ServerFacts
 
@@ -67,6 +68,11 @@ class Server:
         return self.app.links
 
     @property
+    def failures(self) -> FailedRequests:
+        """The latest requests that were answered with a 500 and why, the newest first; they are gone with the process."""
+        return self.app.failures
+
+    @property
     def is_running(self) -> bool:
         return self._listener.is_listening
 
@@ -104,6 +110,7 @@ class Serving:
         self._make_keys = make_keys
         self._keys: HubKeys | None = None
         self._now = now
+        self._failures = FailedRequests(now)
         self._hub_path = hub_path
         self._lock = threading.RLock()
         self._facts: ServerFacts | None = None
@@ -152,7 +159,7 @@ class Serving:
         from dfnb.server.app import ManagementApp
 
         chosen = dataclasses.replace(settings if settings is not None else ServerSettings(), **options)
-        app = ManagementApp(self._client, self.keys, chosen, self._registry, self._now)
+        app = ManagementApp(self._client, self.keys, chosen, self._registry, self._now, self._failures)
         with self._lock:
             self._mounted = app.links
             if self.server is None:
@@ -166,7 +173,7 @@ class Serving:
         listening = self._bind(asked, at)
         try:
             settings = dataclasses.replace(asked, port=listening.getsockname()[1])
-            app = ManagementApp(self._client, self.keys, settings, self._registry, self._now)
+            app = ManagementApp(self._client, self.keys, settings, self._registry, self._now, self._failures)
             listener = Listener(app, settings, listening)
         except BaseException:
             listening.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote
@@ -20,13 +18,12 @@ from dfnb.definitions import Definition, Registry
 from dfnb.records.route_template import parse
 from dfnb.records.web import AuthLevel, HttpRequest, HttpResponse, HttpResponseHeaders
 from dfnb.server import answers
+from dfnb.server.failures import WHERE, FailedRequests
 from dfnb.server.forms import read_form
 from dfnb.server.guard import Guard, credential
 from dfnb.server.query import Query
 from dfnb.server.settings import ServerSettings
 from dfnb.server.user_code import UserCode
-
-logger = logging.getLogger("dfnb.server")
 
 _NO_BODY = frozenset({204, 205, 304})
 _OURS_TO_SAY = ("content-length", "transfer-encoding", "connection", "keep-alive", "upgrade")
@@ -42,13 +39,14 @@ class Triggers:
 
     def __init__(
         self, registry: Registry, client: DurableOrchestrationClient, settings: ServerSettings, guard: Guard,
-        origin: Callable[[Request], str],
+        origin: Callable[[Request], str], failures: FailedRequests,
     ) -> None:
         self._registry = registry
         self._client = client
         self._settings = settings
         self._guard = guard
         self._origin = origin
+        self._failures = failures
         self._code = UserCode()
         self._begin = f"/{settings.route_prefix}/" if settings.route_prefix else "/"
 
@@ -90,7 +88,14 @@ class Triggers:
         if definition.takes_client:
             clients = (AsyncDurableOrchestrationClient(self._client) if definition.is_async else self._client,)
         work = asyncio.wrap_future(self._code.run(definition.function, (asked, *clients), is_async=definition.is_async))
-        return _outcome(definition, work) if await _done_before_client_left(work, request) else answers.empty(_CLIENT_LEFT)
+        if not await _done_before_client_left(work, request):
+            return answers.empty(_CLIENT_LEFT)
+        return _outcome(work, lambda error: self._failed(definition, request, error))
+
+    def _failed(self, definition: Definition, request: Request, error: BaseException) -> Response:
+        route = f"{request.method} {self._begin}{definition.route}"
+        id = self._failures.note(route, error, request.headers.items(), request.scope["query_string"])
+        return answers.data({"Message": f"{definition.name} failed; {WHERE} this id", "Id": id}, 500)
 
 
 class Found(NamedTuple):
@@ -134,21 +139,15 @@ async def _hung_up(request: Request) -> None:
         continue  # the body has been read; nothing else is said
 
 
-def _outcome(definition: Definition, work: asyncio.Future[Any]) -> Response:
+def _outcome(work: asyncio.Future[Any], failed: Callable[[BaseException], Response]) -> Response:
     """The answer of work that is done. Its errors are never raised here, where a SystemExit would end the server's thread."""
     error = asyncio.CancelledError() if work.cancelled() else work.exception()
     if error is not None:
-        return _failed(definition, error)
+        return failed(error)
     try:
         return response_of(work.result())
     except Exception as unfit:
-        return _failed(definition, unfit)
-
-
-def _failed(definition: Definition, error: BaseException) -> Response:
-    id = uuid.uuid4().hex
-    logger.error("http_trigger %r failed (id %s)", definition.name, id, exc_info=error)
-    return answers.data({"Message": f"{definition.name} failed; the server's log has the details under this id", "Id": id}, 500)
+        return failed(unfit)
 
 
 # ---- answers

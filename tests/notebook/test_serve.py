@@ -99,6 +99,22 @@ def test_the_status_tells_where_it_is_served(echo):
     assert f"  serving at {dfnb.current().server.url}\n" in echo("%dfnb").text
 
 
+def test_a_failed_request_is_told_by_the_status_and_shown_by_the_server(echo):
+    echo("%%http_trigger /boom --auth anonymous\ndef boom(req):\n    raise RuntimeError('inner detail')")
+    echo("%dfnb serve --port 0")
+    assert "failed" not in echo("%dfnb").text
+    url = dfnb.current().server.url
+    answer = httpx.get(f"{url}/api/boom?code=hidden").json()
+    assert "`app.server.failures`" in answer["Message"]
+    said = "  1 request has failed, the latest GET /api/boom: RuntimeError: inner detail; `dfnb.current().server.failures` has"
+    assert said in echo("%dfnb").text
+    echo("%dfnb serve --port 0 --route-prefix hooks")  # another server of the same hub
+    text = echo("dfnb.current().server.failures").text
+    assert answer["Id"] in text
+    assert "raise RuntimeError('inner detail')" in text
+    assert "hidden" not in text
+
+
 def test_a_port_in_use_is_one_sentence(echo):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -19,6 +19,7 @@ import dfnb
 from dfnb.client.keys import HubKeys
 from dfnb.client.links import Links, scoped_code
 from dfnb.server.answers import Refused, empty
+from dfnb.server.failures import FailedRequests
 from dfnb.server.guard import Guard
 from dfnb.server.settings import ServerSettings
 from dfnb.server.triggers import Triggers, find
@@ -49,8 +50,11 @@ class Door:
     def __init__(self, app: dfnb.DurableApp, **settings: Any) -> None:
         self.settings = ServerSettings(**settings)
         self.keys = HubKeys(app._hub)
+        self.failures = FailedRequests(lambda: 0)
         self.guard = Guard(self.settings, self.keys, lambda: 0)
-        self.triggers = Triggers(app.registry, app.client, self.settings, self.guard, lambda request: "https://out.example")
+        self.triggers = Triggers(
+            app.registry, app.client, self.settings, self.guard, lambda request: "https://out.example", self.failures
+        )
         app.client.links = Links(
             lambda: "https://out.example", lambda id, scope: scoped_code(self.keys.links, id, scope), lambda: 0
         )
@@ -320,8 +324,8 @@ def unfit(req: Any) -> Any:
 
 
 @pytest.mark.parametrize("function", [fails, fails_async, ends, runs_dry, unfit], ids=lambda function: function.__name__)
-def test_an_error_gives_500_with_an_id_and_its_details_in_the_log_only(
-    registry: dfnb.Registry, send: Send, caplog: pytest.LogCaptureFixture, function: Any
+def test_an_error_gives_500_with_an_id_and_its_details_to_the_log_and_the_list_only(
+    registry: dfnb.Registry, door: Door, send: Send, caplog: pytest.LogCaptureFixture, function: Any
 ) -> None:
     trigger(registry, "a", name="broken")(function)
     with caplog.at_level(logging.ERROR, "dfnb.server"):
@@ -331,6 +335,9 @@ def test_an_error_gives_500_with_an_id_and_its_details_in_the_log_only(
     assert "hunter2" not in answer.text
     assert answer.json()["Id"] in caplog.text
     assert "Traceback" in caplog.text
+    (kept,) = door.failures
+    assert (kept.id, kept.route) == (answer.json()["Id"], "GET /api/a")
+    assert "Traceback" in kept.traceback
     assert "hunter3" not in caplog.text
 
 
