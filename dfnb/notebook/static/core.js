@@ -157,7 +157,7 @@ function waiting(wait, now) {
     const at = remains > 60000 ? ` at ${clock(wait.next)},` : "";
     return remains > 0 ? `${wait.text}, next poll${at} in ${left(remains)}${asked}` : wait.text;
   }
-  if (wait.until) return `${wait.text} until ${clock(wait.until)}${remains > 0 ? ` (in ${left(remains)})` : ""}`;
+  if (wait.until) return list([`${wait.text} until ${clock(wait.until)}`, remains > 0 && `(in ${left(remains)})`], " ");
   return wait.since ? `${wait.text} since ${clock(wait.since)} (${span(now - wait.since)})` : wait.text;
 }
 

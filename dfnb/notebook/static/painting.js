@@ -38,7 +38,7 @@ function taskWords(row, now) {
   if (row.pc) words.push(many(row.pc, "poll"));
   if (row.x > now && !row.e) words.push(`next ${row.k === "http" ? "poll" : "try"} in ${left(row.x - now)}`);
   if (row.ra && !row.e) words.push(`Retry-After ${brief(row.ra)}`);
-  if (row.u && !row.e) words.push(`until ${clock(row.u)}${row.u > now ? `, in ${left(row.u - now)}` : ""}`);
+  if (row.u && !row.e) words.push(`until ${clock(row.u)}`, row.u > now && `in ${left(row.u - now)}`);
   return [...words, row.note, row.c && `instance ${row.c}`];
 }
 
