@@ -31,7 +31,6 @@ from dfnb.engine.clock import Clock, SystemClock
 from dfnb.engine.http import HttpCalls, HttpRunner, HttpSettings
 from dfnb.engine.worker import Worker
 from dfnb.errors import HubClosedError, HubError
-from dfnb.hub.client_side import Relation
 from dfnb.hub.hub import TaskHub
 from dfnb.hub.state import Message
 from dfnb.records.http import understand
@@ -39,6 +38,7 @@ from dfnb.server.serving import Server, Serving
 from dfnb.server.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from dfnb.hub.client_side import Relation
     from dfnb.server.app import ManagementApp
 
 logger = logging.getLogger("dfnb")

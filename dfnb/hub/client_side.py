@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -36,7 +36,8 @@ from dfnb.records.history import (
 from dfnb.records.instance import InstanceRecord
 from dfnb.records.log import LogLine
 
-Relation = duckdb.DuckDBPyRelation
+if TYPE_CHECKING:  # at run time it would keep DuckDB's library alive in an interpreter that ends while threads still run
+    Relation = duckdb.DuckDBPyRelation
 """What `sql` returns, named for the rooms above, which do not know DuckDB."""
 
 

@@ -192,6 +192,7 @@ class Journal:
                 self._settle(True)
         finally:
             self._disconnect()
+            self._drop()
             with self._wake:
                 self._stopping = True
                 self._wake.notify_all()
@@ -412,6 +413,10 @@ class Journal:
                 if time.monotonic() > deadline:
                     self._interrupt_readers()
                 self._wake.wait(_READERS_SECONDS)
+
+    def _drop(self) -> None:
+        """Keep nothing of DuckDB: a thread that outlives the hub would, and DuckDB complains of that when the interpreter ends."""
+        del self._appenders, self._side, self._database
 
     def _is_let_go(self) -> bool:
         """Close the database with all its cursors. False: a query is still running on one of them, which keeps it open."""

@@ -162,6 +162,7 @@ class WorkingSet:
             self._closed = True
             self.changed.notify_all()
         self._journal.close(abandon=abandon)
+        self._local = threading.local()  # all threads' cursors
         self._refuse_in_flight(HubClosedError())
         with self.changed:
             chores, self._chores = self._chores, deque()
@@ -331,10 +332,11 @@ class WorkingSet:
         """A cursor of the calling thread's own."""
         if self._closed:
             raise HubClosedError
-        if getattr(self._local, "epoch", None) != self._journal.epoch:
-            self._local.cursor = self._journal.cursor()
-            self._local.epoch = self._journal.epoch
-        cursor: duckdb.DuckDBPyConnection = self._local.cursor
+        local = self._local  # another thread may close the hub, which puts an empty one in its place
+        if getattr(local, "epoch", None) != self._journal.epoch:
+            local.cursor = self._journal.cursor()
+            local.epoch = self._journal.epoch
+        cursor: duckdb.DuckDBPyConnection = local.cursor
         return cursor
 
     def flush(self) -> None:
