@@ -1,5 +1,7 @@
 """The bounds of a connection: how long and how large a request's head may be, how slowly an answer may be taken, how many may be.
 
+Headers are what stands in the head: trailers behind a body count for nothing, and no more of them is read than of a head.
+
 uvicorn bounds none of these. The body's own bounds are the guard's; here only what is left of one that nobody reads any more.
 """
 
@@ -73,8 +75,8 @@ def _send_at_once(transport: asyncio.Transport) -> None:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection, closed when a head does not come whole in time or is too large, when an answer is not taken, or when there
-    are too many connections.
+    """One connection, closed when a head does not come whole in time or is too large, when what is between or behind the pieces of
+    a body is, when an answer is not taken, or when there are too many connections.
     """
 
     def __init__(self, door: Door) -> None:
@@ -83,6 +85,7 @@ class Connection(HttpToolsProtocol):
         self.access_log = False  # it would write queries down, and in them keys
         self._door = door
         self._head_bytes = 0
+        self._between_bytes = 0
         self._awaits_head = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -108,12 +111,16 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._awaits_head:
             self._head_bytes += len(data)
+        else:
+            self._between_bytes += len(data)  # which what is body in it takes back
         super().data_received(data)
         if self._awaits_head and not self.transport.is_closing():
             if self._head_bytes > self._door.max_head:
                 self._refuse(*self._too_large())
             else:
                 self._await_head()
+        elif self._between_bytes > self._door.max_head:
+            self._hang_up()
 
     # the head
 
@@ -134,6 +141,10 @@ class Connection(HttpToolsProtocol):
         self._door.set_date()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._awaits_head:  # else it is a trailer, behind a body in chunks: it was not there when the request was checked
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._door.max_head:
             self._refusal = self._too_large()
@@ -145,8 +156,13 @@ class Connection(HttpToolsProtocol):
             self._head_timer = None
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._between_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         self._awaits_head = True
+        self._between_bytes = 0
         if self._linger_timer is not None:
             self._linger_timer.cancel()
             self._linger_timer = None

@@ -33,6 +33,15 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def echo_headers(scope: Any, receive: Any, send: Any) -> None:
+    """Read the body, then answer with the names of the headers."""
+    while (await receive()).get("more_body", False):
+        continue
+    body = b"/ " + b" ".join(name for name, _ in scope["headers"])
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+
+
 Connect = Callable[[], socket.socket]
 
 
@@ -144,6 +153,37 @@ def test_a_body_is_not_counted_as_head(connect: Connect) -> None:
     for path in (b"/one", b"/two"):
         raw.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n" % path + b"a" * 300_000)
         assert answer(raw).endswith(path + b" 300000")
+
+
+CHUNKED = b"POST /%s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+
+
+@pytest.mark.parametrize("trailers", [b"x-functions-key: k\r\n", b"x-a:\r\nx-forwarded-host: evil\r\n"], ids=["one", "two"])
+def test_trailers_are_no_headers_of_this_request_nor_of_the_next(trailers: bytes) -> None:
+    with served(PATIENT, echo_headers) as connect:
+        raw = connect()
+        raw.sendall(CHUNKED % b"one" + b"0\r\n" + trailers + b"\r\n")
+        assert answer(raw).endswith(b"/ host transfer-encoding")
+        raw.sendall(GET % b"two")
+        assert answer(raw).endswith(b"/ host")
+
+
+@pytest.mark.parametrize("path", [b"read", b"unread"])
+@pytest.mark.parametrize(
+    "begin", [b"0\r\n", b"0\r\nx-long: ", b"3;x="], ids=["many trailers", "a trailer without end", "an extension without end"]
+)
+def test_trailers_without_end_are_not_taken(connect: Connect, path: bytes, begin: bytes) -> None:
+    piece = b"x-more: %s\r\n" % (b"a" * 1_000) if begin == b"0\r\n" else b"a" * 1_000
+    raw = connect()
+    raw.sendall(CHUNKED % path + begin)
+    with pytest.raises(ConnectionError):
+        raw.sendall(piece * 100_000)
+
+
+def test_many_chunks_are_taken(connect: Connect) -> None:
+    raw = connect()
+    raw.sendall(CHUNKED % b"many" + b"3;x=y\r\nabc\r\n" * 30_000 + b"0\r\n\r\n")
+    assert answer(raw).endswith(b"/many 90003")
 
 
 def test_more_connections_than_allowed_are_sent_away(connect: Connect) -> None:
