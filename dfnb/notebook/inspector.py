@@ -6,6 +6,7 @@ Everything is read when asked for and kept for the next question, so that a tab 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,8 @@ class Inspector:
         self._record = record
         self._timeline = timeline
         self._events: list[tuple[int, int, Recorded]] = []
+        self._position = -1
+        self._counts: Counter[int] = Counter()
         self._named: dict[tuple[int, int], str] = {}
         self._lines: list[ExchangeLine] = []
         self._exchanges = Exchanges(self._read_lines, self._whole_exchange)
@@ -59,17 +62,21 @@ class Inspector:
         return {"rows": rows, "total": len(events)}
 
     def _read_events(self) -> list[tuple[int, int, Recorded]]:
-        after = self._events[-1][0] if self._events else -1
-        news = self._client.history_after(self._record(), after)
+        """The events one sees: (number in its generation, generation, event). Those that are left out count, as in a replay."""
+        news = self._client.history_after(self._record(), self._position)
         self._named |= subjects(news)
-        self._events += [event for event in news if not isinstance(event[2].event, OrchestratorStarted)]
+        for position, generation, row in news:
+            self._position = position
+            self._counts[generation] += 1
+            if not isinstance(row.event, OrchestratorStarted):
+                self._events.append((self._counts[generation], generation, row))
         return self._events
 
-    def _event_row(self, index: int, position: int, generation: int, row: Recorded) -> Picture:
+    def _event_row(self, index: int, number: int, generation: int, row: Recorded) -> Picture:
         name = self._named.get((generation, getattr(row.event, "task", 0)), "")
         texts = _texts_of(row)
         has = {"has": [what for what, text in texts.items() if text is not None]} if any(texts.values()) else {}
-        return {"i": index, "n": position, **event_line(row.at, row.event, name), **has}
+        return {"i": index, "n": number, **event_line(row.at, row.event, name), **has}
 
     def _logs(self, question: Picture) -> Picture:
         lines = self._client.logs(self._record().id)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 
 import httpx
@@ -68,6 +69,46 @@ def test_history_comes_in_windows_with_what_can_be_looked_into(app):
     assert {row["name"] for row in whole["rows"][1:]} == {"shout"}
     assert tracker.answer({"ask": "history", "from": 2, "count": 1})["rows"] == whole["rows"][2:]
     assert tracker.answer({"ask": "history", "from": 9, "count": 1})["rows"] == []
+
+
+def test_events_have_the_numbers_that_a_held_instance_names(app):
+    waiting(app)  # its events are not counted
+    run = waiting(app)
+    tracker = opened(app, run)
+    first = tracker.answer({"ask": "history", "from": 0, "count": 1})["rows"]
+    news = threading.Event()
+    app.client.watch(lambda ids: news.set())
+
+    @dfnb.orchestrator(registry=app.registry, name="talk")
+    def other(context: dfnb.DurableOrchestrationContext):
+        yield context.call_activity("whisper", context.get_input())
+        yield context.wait_for_external_event("more")
+
+    run.raise_event("more", 1)
+    while not app.client.record(run.id).held:
+        assert news.wait(10)
+        news.clear()
+    differs = int(re.findall(r"at event (\d+)", app.client.record(run.id).held)[0])
+    rows = tracker.answer({"ask": "history", "from": 0, "count": 100})["rows"]
+    assert rows[0] == first[0]
+    assert [row["kind"] for row in rows if row["n"] == differs] == ["TaskScheduled"]
+    assert rows[0]["n"] == 1
+
+
+def test_each_generation_counts_its_own_events(app):
+    @dfnb.orchestrator(registry=app.registry)
+    def again(context: dfnb.DurableOrchestrationContext):
+        count = context.get_input()
+        yield context.call_activity("shout", "hi")
+        if count:
+            context.continue_as_new(count - 1)
+
+    run = app.client.start("again", 2)
+    run.wait(10)
+    rows = opened(app, run).answer({"ask": "history", "from": 0, "count": 100})["rows"]
+    assert [row["n"] for row in rows if row["kind"] == "ExecutionStarted"] == [1, 1, 1]
+    numbers = [row["n"] for row in rows]
+    assert numbers == numbers[: len(numbers) // 3] * 3
 
 
 def test_payloads_are_listed_and_read_in_pages(app):
