@@ -110,12 +110,12 @@ class AsyncDurableOrchestrationClient(AsyncResponses):
 
     async def purge_instance_history_by(
         self, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
-        runtime_status: list[OrchestrationRuntimeStatus] | None = None,
+        runtime_status: list[OrchestrationRuntimeStatus] | None = None, *, instance_id_prefix: str | None = None,
     ) -> PurgeHistoryResult:
         """Delete the ended instances that fit."""
         return await _off_loop(
             self.sync.purge_many, created_time_from=created_time_from, created_time_to=created_time_to,
-            runtime_status=runtime_status,
+            runtime_status=runtime_status, instance_id_prefix=instance_id_prefix,
         )
 
     async def signal_entity(

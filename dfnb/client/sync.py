@@ -348,11 +348,12 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
 
     def purge_many(
         self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
-        runtime_status: Statuses = None,
+        runtime_status: Statuses = None, instance_id_prefix: str | None = None,
     ) -> PurgeHistoryResult:
-        """Delete ended instances created in the window, of the given statuses (default: all ended ones). Running ones stay.
+        """Delete ended instances that fit every condition given (default: all ended ones). Running ones stay.
 
-        Raises ValueError for a status no instance can end with: a filter that means nothing never means everything.
+        Raises ValueError for a status no instance can end with and for an empty prefix: a filter that means nothing never means
+        everything.
         """
         ended = ("Completed", "Failed", "Terminated", "Canceled")
         statuses = status_names(runtime_status)
@@ -360,8 +361,9 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
         if wrong or (runtime_status is not None and not statuses):
             given = ", ".join(wrong) or "nothing"
             raise ValueError(f"only ended instances can be purged; runtime_status takes {', '.join(ended)}, not {given}")
+        check_prefix_to_purge(instance_id_prefix)
         wanted = InstanceQuery(
-            as_microseconds(created_time_from), as_microseconds(created_time_to), statuses or ended, limit=1000
+            as_microseconds(created_time_from), as_microseconds(created_time_to), statuses or ended, instance_id_prefix, limit=1000
         )
         return PurgeHistoryResult(self._hub.purge(self._hub.matching(wanted)))
 
@@ -380,6 +382,12 @@ def new_instance_id() -> str:
     if test_mode.is_on():
         return test_mode.next_id()
     return uuid.UUID(int=_RANDOM.getrandbits(128), version=4).hex
+
+
+def check_prefix_to_purge(prefix: str | None) -> None:
+    """Refuse an empty prefix, which would fit every instance."""
+    if prefix == "":
+        raise ValueError("an empty instance_id_prefix would purge everything; leave it out if you mean that")
 
 
 def check_instance_id(instance_id: object) -> str:

@@ -26,6 +26,11 @@ from dfnb.server.status import Statuses, status_answer
 
 _NO_FUNCTION = "The function '{}' doesn't exist, is disabled, or is not an orchestrator function. Additional info: {}"
 _NO_DATE = "Please provide value for 'createdTimeFrom' parameter."
+_PURGE_FILTERS = ("createdTimeFrom", "createdTimeTo", "runtimeStatus", "instanceIdPrefix")
+_PURGED_BY = frozenset({
+    *map(str.lower, _PURGE_FILTERS), "code", "clientid", "taskhub", "connection", "connectionname", "showinput", "showhistory",
+})  # fmt: skip
+"""The parameters of a purge in lower case, and those that say nothing of which instances: another may be meant as a filter."""
 _LARGEST_PAGE = 1_000
 _ADVICE_AT_START = "10"
 
@@ -149,12 +154,16 @@ class InstanceHandlers:
             return answers.data(_NO_DATE, 400)
         if call.query.given("createdTimeTo") and call.query.time("createdTimeTo") is None:
             return answers.bad_argument("createdTimeTo is not a time; write it like 2026-01-31T12:00:00Z")
+        unusable = sorted(call.query.names - _PURGED_BY)
+        if unusable:
+            return answers.bad_argument(f"a purge takes no {', '.join(unusable)}; it takes {', '.join(_PURGE_FILTERS)}")
         statuses = call.query.statuses() if call.query.given("runtimeStatus") else None
         result = await off_loop(
             call.client.purge_many,
             created_time_from=created_from,
             created_time_to=call.query.time("createdTimeTo"),
             runtime_status=statuses,
+            instance_id_prefix=(call.query.text("instanceIdPrefix") or "") if call.query.given("instanceIdPrefix") else None,
         )
         return answers.data({"instancesDeleted": result.instances_deleted}) if result.instances_deleted else answers.empty(404)
 

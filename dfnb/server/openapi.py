@@ -81,7 +81,7 @@ OPERATIONS = {
         {
             **_ONE,
             200: answer("The status of one that has ended; as a stream, of every one.", schema("Status"), "ETag", streams=True),
-            204: answer("It has ended, and the caller, whose stream broke off, has seen all of it but the end."),
+            204: answer("It has ended, and the caller, whose stream broke off, has seen the end."),
             202: answer("It has not ended.", schema("Status"), "Location", "Retry-After", "ETag"),
             500: answer("It has failed, and the caller wanted this code; or a fault of the server.",
                         {"anyOf": [schema("Status"), schema("Error")]}),

@@ -169,6 +169,7 @@ PURGE_INSTANCES = (
         "runtimeStatus", {**listed({"type": "string", "enum": ["Completed", "Failed", "Terminated", "Canceled"]}), "minItems": 1},
         "One of these, in any letter case; all of them if nothing is said.", explode=False,
     ),
+    parameter("instanceIdPrefix", {**_TEXT, "minLength": 1}, "What the id begins with."),
 )  # fmt: skip
 LIST_ENTITIES = (
     parameter("lastOperationTimeFrom", _TIME, "Used then or later."),

@@ -31,6 +31,11 @@ class Query:
         """The value; of several, all of them joined by commas; None for none or an empty one."""
         return ",".join(self._values.get(name.lower(), ())) or None
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Which parameters are there, in lower case."""
+        return frozenset(self._values)
+
     def given(self, name: str) -> bool:
         """Whether it is there at all, even empty."""
         return name.lower() in self._values

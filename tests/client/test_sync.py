@@ -461,6 +461,15 @@ def test_a_purge_filter_that_means_nothing_never_means_everything(client: Durabl
     assert len(client.instances()) == 1
 
 
+def test_a_purge_by_prefix_leaves_all_others(client: DurableOrchestrationClient) -> None:
+    for id in ("trip-a", "trip-b", "other"):
+        client.start("echo", 1, instance_id=id).wait(10)
+    assert client.purge_many(instance_id_prefix="trip-").instances_deleted == 2
+    assert [status.instance_id for status in client.instances()] == ["other"]
+    with pytest.raises(ValueError, match="empty instance_id_prefix"):
+        client.purge_many(instance_id_prefix="")
+
+
 # many threads
 
 

@@ -398,6 +398,23 @@ def test_a_filter_that_means_nothing_never_means_everything(server: Any) -> None
         assert server.client.status("x")
 
 
+def test_purging_many_by_prefix_leaves_all_others(server: Any) -> None:
+    for id in ("trip-a", "trip-b", "other"):
+        server.bring("Completed", id)
+    assert server.ask("DELETE", "/instances?createdTimeFrom=2020-01-01&instanceIdPrefix=zz").status == 404
+    assert server.ask("DELETE", "/instances?createdTimeFrom=2020-01-01&instanceIdPrefix=trip-").json() == {"instancesDeleted": 2}
+    assert ids(server.ask("GET", "/instances")) == ["other"]
+
+
+@pytest.mark.parametrize("filter", ["top=1", "name=echo", "instanceIdPrefx=o", "instanceIdPrefix="])
+def test_a_filter_that_a_purge_does_not_know_is_refused(server: Any, filter: str) -> None:
+    server.bring("Completed", "x")
+    answer = server.ask("DELETE", f"/instances?createdTimeFrom=2020-01-01&{filter}")
+    assert answer.status == 400
+    assert filter.split("=")[0].lower() in answer.json()["ExceptionMessage"].replace("_", "").lower()
+    assert server.client.status("x")
+
+
 def test_an_end_of_the_window_that_is_no_time_purges_nothing(server: Any) -> None:
     server.bring("Completed", "x")
     assert server.ask("DELETE", "/instances?createdTimeFrom=2020-01-01&createdTimeTo=soon").status == 400

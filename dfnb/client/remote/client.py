@@ -21,9 +21,9 @@ from dfnb.client.remote.tables import RemoteTables
 from dfnb.client.remote.watching import Watching
 from dfnb.client.remote.wire import Wire
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult, Statuses, status_names
-from dfnb.client.sync import DurableOrchestrationClient, check_instance_id, new_instance_id
+from dfnb.client.sync import DurableOrchestrationClient, check_instance_id, check_prefix_to_purge, new_instance_id
 from dfnb.definitions import Registry, name_of
-from dfnb.errors import InstanceNotFoundError, RemoteUnavailableError
+from dfnb.errors import InstanceConflictError, InstanceNotFoundError, RemoteUnavailableError
 from dfnb.hub.http_state import CallSummary, ExchangeLine
 from dfnb.hub.protocol import Ended, StartRequest
 from dfnb.records import payload
@@ -342,19 +342,44 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
 
     def purge_many(
         self, *, created_time_from: datetime | None = None, created_time_to: datetime | None = None,
-        runtime_status: Statuses = None,
+        runtime_status: Statuses = None, instance_id_prefix: str | None = None,
     ) -> PurgeHistoryResult:
-        """Delete ended instances created in the window, of the given statuses (default: all ended ones). Running ones stay."""
+        """Delete ended instances that fit every condition given (default: all ended ones). Running ones stay."""
         statuses = status_names(runtime_status)
         wrong = [status for status in statuses if status not in ENDED]
         if wrong or (runtime_status is not None and not statuses):
             given = ", ".join(wrong) or "nothing"
             raise ValueError(f"only ended instances can be purged; runtime_status takes {', '.join(ENDED)}, not {given}")
+        check_prefix_to_purge(instance_id_prefix)
+        if instance_id_prefix is not None:
+            return self._purge_each(created_time_from, created_time_to, statuses or ENDED, instance_id_prefix)
         params = {"createdTimeFrom": iso(created_time_from) if created_time_from is not None else _LONG_AGO}
         if created_time_to is not None:
             params["createdTimeTo"] = iso(created_time_to)
         params["runtimeStatus"] = ",".join(statuses or ENDED)  # always: without it the original deletes running ones too
         return PurgeHistoryResult(self._run(self._api.purge_many(params)))
+
+    def _purge_each(
+        self, created_from: datetime | None, created_to: datetime | None, statuses: Sequence[str], prefix: str
+    ) -> PurgeHistoryResult:
+        """One by one: the original lists by prefix, but does not look at it when it purges, and would delete all."""
+        ids: list[str] = []
+        token: str | None = None
+        while True:
+            page = self.instances(
+                created_time_from=created_from, created_time_to=created_to, runtime_status=list(statuses),
+                instance_id_prefix=prefix, limit=_LARGEST_PAGE, continuation_token=token, show_input=False,
+            )  # fmt: skip
+            ids += [one.instance_id for one in page if one.instance_id]
+            token = page.continuation_token
+            if token is None:
+                return PurgeHistoryResult(sum(map(self._purge_if_ended, ids)))
+
+    def _purge_if_ended(self, instance_id: str) -> int:
+        try:
+            return self.purge(instance_id).instances_deleted
+        except InstanceConflictError:  # its id was taken anew meanwhile
+            return 0
 
     # how it looks
 

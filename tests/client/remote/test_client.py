@@ -315,6 +315,18 @@ def test_purge_many_never_means_everything(client: RemoteOrchestrationClient, th
             client.purge_many(runtime_status=status)
 
 
+def test_a_purge_by_prefix_asks_for_single_ones_because_the_original_would_delete_all(
+    client: RemoteOrchestrationClient, there: FakeFunctions
+) -> None:
+    for id, status in (("trip-a", "Completed"), ("trip-b", "Running"), ("other", "Completed")):
+        client.start("trip", instance_id=id)
+        there.instances[id].status = status
+    assert client.purge_many(instance_id_prefix="trip-").instances_deleted == 1
+    assert sorted(there.instances) == ["other", "trip-b"]
+    with pytest.raises(ValueError, match="empty instance_id_prefix"):
+        client.purge_many(instance_id_prefix="")
+
+
 # ---- entities
 
 
