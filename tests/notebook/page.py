@@ -52,6 +52,13 @@ class ViewPage:
         self.page.get_by_role("tab", name=name).click()
         return self.page.get_by_role("tabpanel")
 
+    def cut_off(self, selector: str) -> list[str]:
+        """The texts among the elements that have less room than they need."""
+        found: list[str] = self.page.locator(selector).evaluate_all(
+            "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+        )
+        return found
+
 
 @contextlib.contextmanager
 def open_page(chromium: str, *, width: int = 1000, height: int = 900, **context: Any) -> Iterator[ViewPage]:

@@ -200,6 +200,25 @@ def test_dark_looks_different(view: ViewPage):
     assert view.run("getComputedStyle(document.querySelector('.dfnb-titles')).backgroundColor") == "rgb(27, 27, 27)"
 
 
+LONGEST_RUN = "harness.tell({ rows: { first: { ...lots.row(10_000, 'Completed'), created: 1e12, ended: 1e12 + 3599e3 } } })"
+
+
+@pytest.mark.parametrize("width", [600, 1200])
+def test_how_long_it_took_has_room(view: ViewPage, width: int):
+    view.page.set_viewport_size({"width": width, "height": 900})
+    view.run(LONGEST_RUN)
+    view.page.get_by_text("59 min 59 s", exact=True).wait_for()
+    assert view.cut_off(".dfnb-line:not([hidden]) > :nth-child(6)") == []
+
+
+@pytest.mark.parametrize("width", [600, 1200])
+def test_kinds_of_definitions_have_room(view: ViewPage, width: int):
+    view.page.set_viewport_size({"width": width, "height": 900})
+    view.open("lots.definitions()", before=HALF)
+    view.page.get_by_text("orchestrator", exact=True).wait_for()
+    assert view.cut_off(".dfnb-line:not([hidden]) > :nth-child(1)") == []
+
+
 def test_nothing_is_cut_off_at_600_pixels(view: ViewPage):
     view.page.set_viewport_size({"width": 600, "height": 900})
     view.open("lots.picture()", before=HALF)

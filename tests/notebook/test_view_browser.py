@@ -273,6 +273,27 @@ def test_printed_lines_and_the_code_are_shown(view: ViewPage):
     assert panel.locator("[aria-current]").inner_text().strip() == "yield context.task_any([approved, late])"
 
 
+MOVED = """for (const kind of ["history", "http", "logs"]) {
+    const tell = ANSWERS[kind];
+    ANSWERS[kind] = (...given) => {
+        const { rows, total } = tell(...given);
+        return { rows: rows.map((row) => ({ ...row, at: row.at - AGO, bytes: 999_900 })), total };
+    };
+}"""
+
+
+@pytest.mark.parametrize("ago", ["0", "864e5"], ids=["today", "yesterday"])
+@pytest.mark.parametrize("width", [600, 1200])
+def test_times_and_sizes_have_room(view: ViewPage, width: int, ago: str):
+    """Times of another day have a date."""
+    view.page.set_viewport_size({"width": width, "height": 900})
+    view.open(f"picture(40, {{ created: START - {ago} }})", before=MOVED.replace("AGO", ago))
+    for name, columns in (("History", (2,)), ("HTTP", (1, 6)), ("Logs", (1,))):
+        view.tab(name).get_by_role("option").get_by_text(":").first.wait_for()
+        for column in columns:
+            assert view.cut_off(f".dfnb-panel .dfnb-line:not([hidden]) > :nth-child({column})") == [], name
+
+
 # ---- actions
 
 

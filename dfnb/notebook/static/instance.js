@@ -242,6 +242,7 @@ class Instance {
 
   showHead(picture, now) {
     this.card.dataset.state = state(picture);
+    this.card.style.setProperty("--day", clock(picture.created).length > 8 ? "11ch" : "0ch"); // times with a date are longer
     set(this.card, { "aria-label": `Instance ${picture.id}` });
     write(this.pill, state(picture) || "?");
     write(this.name, picture.name || "");
