@@ -28,6 +28,7 @@ from dfnb.replay.context import DurableOrchestrationContext
 
 SIGN = "dfnb.sign"
 EVENT = "dfnb.callback_event"
+METHOD = "dfnb.last_method"
 
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(hours=1)
@@ -51,6 +52,7 @@ def definitions(client: DurableOrchestrationClient, key: Callable[[], bytes], no
         define("orchestrator", call_back, name=CARRIER),
         define("activity", scribe.event, name=EVENT),
         define("activity", scribe.sign, name=SIGN),
+        define("activity", scribe.last_method, name=METHOD),
     ]
 
 
@@ -116,8 +118,8 @@ def _try(context: DurableOrchestrationContext, url: str, id: str, body: str) -> 
         )  # fmt: skip
     except HttpCallError as error:
         return None, error.details.summary
-    if answer.url != url:  # a redirect may have turned it into a GET, which tells nobody anything
-        return answer.status_code, "it was redirected"
+    if answer.url != url and (yield context.call_activity(METHOD)) != "POST":
+        return answer.status_code, "it was redirected as a GET, which tells nobody anything"
     return answer.status_code, "" if 200 <= answer.status_code < 300 else f"the answer was {answer.status_code}"
 
 
@@ -144,6 +146,10 @@ class _Scribe:
         if facts["refused"] and not ours:
             return None
         return _written(_event(facts, _data(facts, status if ours else None), _time(status, facts) if ours else facts["at"]))
+
+    async def last_method(self, _: None) -> str:
+        """The method of the latest request that the carrier has sent: a 303, a 301 or a 302 turns it into a GET."""
+        return (await asyncio.to_thread(self._client.http, activity_info().instance_id, latest=1))[0].method
 
     async def sign(self, message: dict[str, Any]) -> dict[str, str]:
         """The headers that go with an event now."""

@@ -284,11 +284,21 @@ def test_a_receiver_that_is_gone_is_not_called_again(lab: Lab) -> None:
     assert carrier.custom_status == "api.example wants to hear no more"
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307])
-def test_a_redirect_is_no_receipt(lab: Lab, status: int) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_redirect_that_loses_the_event_is_no_receipt(lab: Lab, status: int) -> None:
     lab.api.redirect("/moved", "/done", status)
     instance = lab.start("echo", 1, url=f"{AsyncApi.url}/moved")
-    lab.until(lab.carrier(instance).id, lambda record: "redirected" in (record.custom_status or ""))
+    lab.until(lab.carrier(instance).id, lambda record: "redirected as a GET" in (record.custom_status or ""))
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_redirect_that_keeps_the_event_is_followed_and_what_is_received_there_is_received(lab: Lab, status: int) -> None:
+    lab.api.redirect("/moved", "/done", status)
+    _, carrier = lab.told(lab.start("echo", 1, url=f"{AsyncApi.url}/moved"))
+    assert carrier.output == {"delivered": True, "tries": 1, "status": 204}
+    moved, done = lab.api.requests
+    assert (moved.method, done.method, done.path) == ("POST", "POST", "/done")
+    assert (moved.body, dict(moved.headers)["webhook-signature"]) == (done.body, dict(done.headers)["webhook-signature"])
 
 
 def test_accepted_is_a_receipt_and_not_something_to_poll(lab: Lab) -> None:
