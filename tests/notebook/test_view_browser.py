@@ -238,6 +238,16 @@ def test_an_exchange_is_shown_with_headers_and_body(view: ViewPage):
     panel.get_by_text('dfnb.instance("trip-2031").http().df()').wait_for()
 
 
+def test_a_body_that_is_no_text_is_told(view: ViewPage):
+    binary = "exchange.response = { ...exchange.response, text: '', bytes: 1_024_000, binary: true, more: false }"
+    answer = f"(asked) => {{ const exchange = tell(asked); {binary}; return exchange; }}"
+    view.open(before=f"const tell = ANSWERS.exchange; ANSWERS.exchange = {answer}")
+    panel = view.tab("HTTP")
+    panel.get_by_text("202 Accepted").first.click()
+    panel.locator(".dfnb-side").nth(1).locator("pre").get_by_text("(1,024,000 bytes that are no text)").wait_for()
+    assert view.run("harness.asked('payload').length") == 0
+
+
 def test_a_large_payload_is_shown_in_pages(view: ViewPage):
     view.open(before="harness.makeBig(5_000_000)")
     panel = view.tab("Payloads")

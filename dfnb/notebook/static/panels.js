@@ -257,8 +257,8 @@ class HttpPanel {
     const { line, headers, viewer } = this.sides[name];
     write(line, message ? message.line : "no answer");
     headers.replaceChildren(...(message?.headers || []).flatMap(([key, value]) => [h("dt", "", key), h("dd", "", value)]));
-    const title = message?.binary ? "body (binary)" : "body";
-    if (message?.text || message?.more) viewer.open(title, { x: exchange, side: name }, message.bytes ?? 0, message);
+    const text = message?.binary ? `(${whole(message.bytes)} bytes that are no text)` : message?.text;
+    if (text) viewer.open("body", { x: exchange, side: name }, message.bytes, { ...message, text });
     else viewer.close();
   }
 }
