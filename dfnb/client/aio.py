@@ -80,8 +80,14 @@ class AsyncDurableOrchestrationClient(AsyncResponses):
             if token is None:
                 return found
 
-    async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
-        """Give an event to an instance that has not ended."""
+    async def raise_event(
+        self, instance_id: str, event_name: str, event_data: Any = None, task_hub_name: str | None = None,
+        connection_name: str | None = None,
+    ) -> None:
+        """Give an event to an instance that has not ended.
+
+        `task_hub_name` and `connection_name` stand here for cells that give them; the hub is this one.
+        """
         await _off_loop(self.sync.raise_event, instance_id, event_name, event_data)
 
     async def terminate(self, instance_id: str, reason: str | None = None) -> None:
@@ -96,8 +102,10 @@ class AsyncDurableOrchestrationClient(AsyncResponses):
         """Resume an instance; one that has ended already is left as it is, as in the original."""
         await _unless_finished(self.sync.resume, instance_id, reason)
 
-    async def rewind(self, instance_id: str, reason: str | None = None) -> None:
-        """Run the failed tasks of a failed instance again."""
+    async def rewind(
+        self, instance_id: str, reason: str | None = None, task_hub_name: str | None = None, connection_name: str | None = None
+    ) -> None:
+        """Run the failed tasks of a failed instance again. `task_hub_name` and `connection_name` as for `raise_event`."""
         await _off_loop(self.sync.rewind, instance_id, reason)
 
     async def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,23 @@ class DurableOrchestrationStatus:
     parent_instance_id: str | None = None
     waiting_for: str = ""
 
+    @classmethod
+    def from_json(cls, shown: Mapping[str, Any]) -> DurableOrchestrationStatus:
+        """The status that the original's JSON object tells; an empty one is that of a missing instance."""
+        if not shown:
+            return cls()
+        return cls(
+            name=shown.get("name"),
+            instance_id=shown.get("instanceId"),
+            created_time=_moment(shown.get("createdTime")),
+            last_updated_time=_moment(shown.get("lastUpdatedTime")),
+            input_=shown.get("input"),
+            output=shown.get("output"),
+            runtime_status=OrchestrationRuntimeStatus.parse(shown["runtimeStatus"]),
+            custom_status=shown.get("customStatus"),
+            history=shown.get("historyEvents"),
+        )
+
     def __bool__(self) -> bool:
         return self.runtime_status is not None
 
@@ -102,6 +119,11 @@ class PurgeHistoryResult:
 
     instances_deleted: int
 
+    @classmethod
+    def from_json(cls, shown: Mapping[str, Any]) -> PurgeHistoryResult:
+        """The result that the original's JSON object tells."""
+        return cls(shown["instancesDeleted"])
+
 
 class InstancePage(list[DurableOrchestrationStatus]):
     """One page of a query, newest first. `continuation_token` asks for the next one; None on the last page."""
@@ -116,6 +138,10 @@ class InstancePage(list[DurableOrchestrationStatus]):
 
     def _repr_html_(self) -> str:
         return cards.statuses_table(self)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return to_datetime(to_microseconds(datetime.fromisoformat(text))) if text else None
 
 
 def status_of(

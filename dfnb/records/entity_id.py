@@ -37,6 +37,11 @@ class EntityId:
         return str(entity_id)
 
     @staticmethod
+    def get_entity_id_url_path(entity_id: EntityId) -> str:
+        """Where the management API has the entity: ``entities/name/key``."""
+        return f"entities/{entity_id.name}/{entity_id.key}"
+
+    @staticmethod
     def get_entity_id(scheduler_id: str) -> EntityId:
         """The id in a text ``@name@key``. ValueError if it is none."""
         parts = scheduler_id.split("@")

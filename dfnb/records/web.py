@@ -210,12 +210,16 @@ class HttpRequest:
 
 
 class HttpResponse:
-    """What an HTTP trigger answers. A text is sent in `charset`; headers may be changed until the function returns."""
+    """What an HTTP trigger answers: 200 unless `status_code` says otherwise. A text is sent in `charset`.
+
+    Headers may be changed until the function returns.
+    """
 
     def __init__(
-        self, body: str | bytes | bytearray | None = None, *, status_code: int = 200, headers: Mapping[str, str] | None = None,
-        mimetype: str = "text/plain", charset: str = "utf-8",
+        self, body: str | bytes | bytearray | None = None, *, status_code: int | None = None,
+        headers: Mapping[str, str] | None = None, mimetype: str | None = None, charset: str | None = None,
     ) -> None:
+        status_code = 200 if status_code is None else status_code
         if isinstance(status_code, bool) or not isinstance(status_code, int) or not 200 <= status_code <= 599:
             raise ValueError(f"status_code is a number from 200 to 599, not {status_code!r}")
         self.status_code = int(status_code)

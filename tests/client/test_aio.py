@@ -72,7 +72,7 @@ def test_events_suspend_resume_and_terminate(client: Client) -> None:
     async def main() -> None:
         await client.start_new("waits", "a")
         await client.suspend("a", "lunch")
-        await client.raise_event("a", "go", 3)
+        await client.raise_event("a", "go", 3, "hub", "connection")
         await client.resume("a", "back")
         assert (await client.wait("a", 10)).output == 3
         await client.start_new("waits", "b")
@@ -120,7 +120,7 @@ def test_rewind_and_restart(client: Client, broken: dict[str, bool]) -> None:
         await client.start_new("shop", "a")
         assert (await client.wait("a", 10)).runtime_status is Status.Failed
         broken["sell"] = False
-        await client.rewind("a", "milk came")
+        await client.rewind("a", "milk came", "hub", "connection")
         assert (await client.wait("a", 10)).output == "sold milk"
         again = await client.restart("a")
         assert again != "a"

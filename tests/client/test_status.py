@@ -11,7 +11,7 @@ import pytest
 
 import dfnb
 from dfnb import OrchestrationRuntimeStatus as Status
-from dfnb.client.status import DurableOrchestrationStatus, as_microseconds, waiting_sentence
+from dfnb.client.status import DurableOrchestrationStatus, PurgeHistoryResult, as_microseconds, waiting_sentence
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.engine.clock import FakeClock
 from dfnb.records.instance import InstanceRecord, Wait
@@ -55,6 +55,21 @@ def test_the_json_has_the_fields_and_the_order_of_the_original(registry: dfnb.Re
             ("lastUpdatedTime", "2026-01-01T10:20:30Z"),
         ]
         assert list(run.status(show_history=True).to_json())[-1] == "historyEvents"
+
+
+def test_a_status_is_read_from_the_originals_json() -> None:
+    shown = {
+        "name": "add", "instanceId": "a", "runtimeStatus": "Completed", "input": 1, "customStatus": None, "output": 2,
+        "createdTime": "2026-01-01T12:00:00Z", "lastUpdatedTime": "2026-01-01T12:00:00Z", "historyEvents": [],
+    }  # fmt: skip
+    status = DurableOrchestrationStatus.from_json(shown)
+    assert (status.runtime_status, status.created_time, status.output) == (Status.Completed, NOW, 2)
+    assert status.to_json() == shown
+    assert not DurableOrchestrationStatus.from_json({})
+    assert DurableOrchestrationStatus.from_json({**shown, "createdTime": "2026-01-01T12:00:00.1234567Z"}).created_time is not None
+    with pytest.raises(ValueError, match="known are"):
+        DurableOrchestrationStatus.from_json({**shown, "runtimeStatus": "Done"})
+    assert PurgeHistoryResult.from_json({"instancesDeleted": 3}) == PurgeHistoryResult(3)
 
 
 def test_the_input_is_left_out_when_asked(client: DurableOrchestrationClient) -> None:

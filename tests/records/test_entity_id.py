@@ -13,6 +13,7 @@ def test_the_name_is_compared_in_lower_case_and_the_key_as_it_is() -> None:
 def test_text_goes_both_ways() -> None:
     entity = EntityId("counter", "x")
     assert EntityId.get_entity_id(EntityId.get_scheduler_id(entity)) == entity
+    assert EntityId.get_entity_id_url_path(EntityId("Counter", "X")) == "entities/counter/X"
 
 
 @pytest.mark.parametrize(
