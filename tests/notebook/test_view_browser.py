@@ -82,6 +82,16 @@ def test_a_gap_in_the_numbers_asks_for_all_again(view: ViewPage):
     assert view.run("harness.model.get('snapshot').n") == 4
 
 
+@pytest.mark.parametrize("name", ["id", "name", "custom", "output", "failure", "note", "held"])
+def test_long_words_stay_within_the_card(view: ViewPage, name: str):
+    view.open(f"picture(4, {{ {name}: 'x'.repeat(3000) }})")
+    view.page.get_by_text("xxx").filter(visible=True).first.wait_for()
+    assert view.run("document.documentElement.scrollWidth") <= 1000
+    assert view.cut_off(".dfnb-card, .dfnb-card *:not(.dfnb-tip, .dfnb-line span)") == []
+    if name in ("custom", "output", "failure"):
+        assert view.page.get_by_text("xxx").bounding_box()["height"] < 80
+
+
 def test_a_held_instance_says_why(view: ViewPage):
     view.open("picture(4, { held: 'event 7: history has geocode, the code asks for locate' })")
     assert view.page.locator(".dfnb-card").get_attribute("data-state") == "Held"

@@ -214,7 +214,7 @@ class Instance {
       h("div", "head", this.pill = h("span", "pill"), this.name = h("span", "name"), this.id = h("span", "id"),
         this.parent = h("span", "quiet"), this.where = h("span", "tag"), this.code = h("span", "tag mono"), this.time = h("span", "time quiet")))));
     this.waits = labelled(card, "waiting for");
-    this.custom = labelled(card, "custom status");
+    this.custom = labelled(card, "custom status", "short");
     this.output = labelled(card, "output", "mono short");
     this.failure = labelled(card, "failure", "bad short");
     this.note = labelled(card, "note");
