@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from dfnb.host.failed import DefinitionsFailed, NotServable, in_words
+from dfnb.host.failed import DefinitionsFailed, in_words
+from dfnb.host.files import read_notebook
 from dfnb.host.statements import Chooser
 from dfnb.notebook.magics import DfnbMagics
 
@@ -50,13 +50,7 @@ class Ran:
 
 def sources(path: Path) -> list[str]:
     """The code cells of a notebook file. NotServable, with a sentence, for what is none."""
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except FileNotFoundError:
-        raise NotServable(f"there is no file {path}; give the path of a .ipynb or .py file") from None
-    except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError) as error:
-        raise NotServable(f"{path} cannot be read as a notebook: {str(error).splitlines()[0]}") from None
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"]
 
 
 def run_cells(cells: Sequence[str], folder: Path, *, all_cells: bool = False) -> Ran:

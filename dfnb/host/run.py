@@ -16,19 +16,24 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from dfnb.host.failed import NotServable
+from dfnb.host.files import read_notebook
+
 _WIDTH = 100
 
 
 def run(path: Path, output: Path | None = None) -> int:
     """Run a notebook file; 0 all cells ran, 1 one failed, 2 it could not start, 130 interrupted."""
+    copy = output or Path(f"{path.stem}.executed.ipynb")
     try:
-        notebook = nbformat.read(path, as_version=4)
-    except FileNotFoundError:
-        return _refuse(f"there is no file {path}; give the path of a .ipynb file")
-    except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError) as error:
-        return _refuse(f"{path} cannot be read as a notebook: {str(error).splitlines()[0]}")
+        notebook = read_notebook(path)
+        nbformat.write(notebook, copy)  # before the first cell: one that runs for an hour has been waited for in vain otherwise
+    except NotServable as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"the executed copy cannot be written to {copy}: {error.strerror}")
     try:
-        return _run(notebook, path, output or Path(f"{path.stem}.executed.ipynb"))
+        return _run(notebook, path, copy)
     except KeyboardInterrupt:
         print("\ninterrupted; what was acknowledged is in the hub file and goes on with the next run")
         return 130

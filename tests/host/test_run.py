@@ -51,7 +51,20 @@ def test_a_dead_kernel_is_told(folder: Path, capfd: pytest.CaptureFixture[str]) 
     assert "the kernel died in cell [1]" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize(("text", "sentence"), [(None, "there is no file"), ("not json", "cannot be read as a notebook")])
+def test_a_copy_that_cannot_be_written_is_refused_before_the_first_cell(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "six.ipynb", "open('ran', 'w').close()")
+    assert run(Path("six.ipynb"), folder / "nowhere" / "copy.ipynb") == 2
+    assert "the executed copy cannot be written to" in capfd.readouterr().err
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(None, "there is no file"), ("not json", "cannot be read as a notebook"), ("[]", "cannot be read as a notebook")],
+    ids=["absent", "text", "json"],
+)
 def test_what_is_no_notebook_is_refused(
     folder: Path, capfd: pytest.CaptureFixture[str], text: str | None, sentence: str
 ) -> None:
