@@ -1,11 +1,15 @@
 """The small file beside a hub file that tells where, and with which key, the hub is served.
 
-Other processes find the hub's owner by it, and the next owner starts the server again with it.
+Other processes find the hub's owner by it, and the next owner starts the server again with it. A folder that is handed on may
+have one in it, so what it says is signed for one place.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
+import hmac
 import logging
 import os
 import secrets
@@ -19,6 +23,7 @@ import msgspec
 logger = logging.getLogger("dfnb")
 
 _LARGEST = 65_536
+_OTHERS_MAY_WRITE = (stat.S_IWGRP | stat.S_IWOTH) if os.name == "posix" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,7 @@ class ServerFacts:
     pid: int | None = None
     serving: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
+    signature: str = field(default="", repr=False)
 
 
 def path_for(hub_path: str | os.PathLike[str]) -> Path:
@@ -61,7 +67,35 @@ def _text(path: Path) -> bytes:
             raise _ForeignError("it is no file")
         if hasattr(os, "getuid") and facts.st_uid != os.getuid():
             raise _ForeignError("it belongs to another user")
+        if facts.st_mode & _OTHERS_MAY_WRITE and not _may_others_write(path.with_suffix("")):
+            raise _ForeignError("others may write it")
         return file.read(_LARGEST)
+
+
+def _may_others_write(hub: Path) -> bool:
+    """So it is with all files where modes are not kept."""
+    try:
+        return bool(hub.stat().st_mode & _OTHERS_MAY_WRITE)
+    except OSError:
+        return False
+
+
+def signed(facts: ServerFacts, hub_path: str | os.PathLike[str], key: bytes) -> ServerFacts:
+    """The facts, vouched for by who has the key, for this hub at this path, of this user of this machine."""
+    return dataclasses.replace(facts, signature=_signature(facts, hub_path, key))
+
+
+def is_vouched_for(facts: ServerFacts, hub_path: str | os.PathLike[str], key: bytes) -> bool:
+    """Whether the facts were signed with the key, here, and are as they were then."""
+    return hmac.compare_digest(facts.signature.encode(), _signature(facts, hub_path, key).encode())
+
+
+def _signature(facts: ServerFacts, hub_path: str | os.PathLike[str], key: bytes) -> str:
+    from socket import gethostname
+
+    user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    said = msgspec.json.encode([dataclasses.replace(facts, signature=""), os.path.realpath(hub_path), gethostname(), user])
+    return hmac.digest(key, said, hashlib.sha256).hex()
 
 
 def serving_address(hub_path: str | os.PathLike[str], owner: int | None) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -210,6 +212,66 @@ def test_settings_that_cannot_be_meant_open_nothing(opened: Open, hub: Path, set
     again = opened(restore_server=True)
     assert again.server is None
     assert again.server_problem.startswith("the server at http://127.0.0.1:1 was not started again: ")
+
+
+OPENING = [
+    {"require_key": False}, {"host": "0.0.0.0"}, {"allowed_hosts": ["evil.example"]}, {"cors_origins": ["*"]}, {"links": "key"},
+    {"trust_forwarded": True}, {"public_url": "https://evil.example"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", OPENING, ids=lambda settings: next(iter(settings)))
+@pytest.mark.parametrize("altered", [True, False], ids=["altered", "new"])
+def test_a_side_file_that_somebody_else_wrote_opens_nothing(
+    opened: Open, hub: Path, settings: dict[str, Any], altered: bool
+) -> None:
+    app = opened()
+    key = app.serve(port=0).key
+    app.close()
+    facts = side_file.read(hub) if altered else side_file.ServerFacts(url="http://127.0.0.1:1", serving=True)
+    assert facts is not None
+    side_file.write(hub, dataclasses.replace(facts, key=key if settings.get("require_key", True) else None, settings=settings))
+    again = opened(restore_server=True)
+    assert again.server is None
+    assert again.server_problem.startswith("the server is not started again by itself: its settings come from another place; ")
+
+
+def test_a_copied_folder_opens_nothing(opened: Open, hub: Path, tmp_path: Path) -> None:
+    app = opened()
+    app.serve(port=0, allowed_hosts=("box",))
+    app.close()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for file in (hub, side_file.path_for(hub)):
+        shutil.copy(file, elsewhere)
+    copied = opened(elsewhere / hub.name, restore_server=True)
+    assert copied.server is None
+    assert "another place" in copied.server_problem
+    copied.serve(port=0, allowed_hosts=("box",))
+    copied.close()
+    assert opened(elsewhere / hub.name, restore_server=True).server is not None
+
+
+def test_what_opens_no_more_than_the_defaults_is_started_again_wherever_it_comes_from(opened: Open, hub: Path) -> None:
+    app = opened()
+    server = app.serve(port=0, route_prefix="")
+    app.close()
+    facts = side_file.read(hub)
+    assert facts is not None
+    side_file.write(hub, dataclasses.replace(facts, signature=""))
+    again = opened(restore_server=True)
+    assert again.server is not None
+    assert (again.server.url, again.server.settings.route_prefix) == (server.url, "")
+
+
+def test_new_keys_leave_the_settings_vouched_for(opened: Open) -> None:
+    app = opened()
+    server = app.serve(port=0, allowed_hosts=("box",))
+    server.rotate_key()
+    app.close()
+    again = opened(restore_server=True)
+    assert again.server is not None
+    assert again.server.settings.allowed_hosts == ("box",)
 
 
 def test_the_side_file_of_an_older_hub_starts_nothing(opened: Open, hub: Path) -> None:

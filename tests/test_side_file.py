@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
+import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +104,53 @@ def test_a_file_of_another_user_is_left_out_of_account(hub: Path, monkeypatch: p
     me = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: me + 1)
     assert side_file.read(hub) is None
+
+
+@needs_posix
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_may_write_is_left_out_of_account(hub: Path, mode: int) -> None:
+    hub.touch(0o600)
+    side_file.write(hub, FACTS)
+    side_file.path_for(hub).chmod(mode)
+    assert side_file.read(hub) is None
+
+
+@needs_posix
+def test_where_files_have_no_modes_of_their_own_it_is_read(hub: Path) -> None:
+    side_file.write(hub, FACTS)
+    for path in (hub, side_file.path_for(hub)):
+        path.touch()
+        path.chmod(0o777)
+    assert side_file.read(hub) == FACTS
+
+
+def test_facts_are_vouched_for_as_they_were_written(hub: Path) -> None:
+    side_file.write(hub, side_file.signed(FACTS, hub, b"key"))
+    facts = side_file.read(hub)
+    assert facts is not None
+    assert side_file.is_vouched_for(facts, hub, b"key")
+    assert not side_file.is_vouched_for(facts, hub, b"another key")
+    assert not side_file.is_vouched_for(FACTS, hub, b"key")
+
+
+CHANGES = [{"url": "http://127.0.0.1:1"}, {"serving": False}, {"settings": {"host": "::"}}, {"key": None}]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_changed_facts_are_not_vouched_for(hub: Path, change: dict[str, Any]) -> None:
+    assert not side_file.is_vouched_for(dataclasses.replace(side_file.signed(FACTS, hub, b"key"), **change), hub, b"key")
+
+
+def test_facts_are_vouched_for_at_one_path_of_one_user_of_one_machine(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = side_file.signed(FACTS, hub, b"key")
+    assert not side_file.is_vouched_for(facts, hub.with_name("moved.duckdb"), b"key")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(socket, "gethostname", lambda: "another machine")
+        assert not side_file.is_vouched_for(facts, hub, b"key")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(os, "getuid", lambda: -1, raising=False)
+        assert not side_file.is_vouched_for(facts, hub, b"key")
+    assert side_file.is_vouched_for(facts, hub, b"key")
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(hub: Path) -> None:

@@ -8,7 +8,8 @@ from dfnb.hub.protocol import ClientSide
 
 
 class HubKeys:
-    """`system` opens everything, `function` triggers of the auth level ``function``; `links` and `callbacks` sign what they say.
+    """`system` opens everything, `function` triggers of the auth level ``function``; `links` and `callbacks` sign what they say,
+    and `settings` signs those that a server is started with again.
 
     Text keys are 43 characters that need no quoting in a URL.
     """
@@ -22,6 +23,7 @@ class HubKeys:
         self.function = _text(self._hub.hub_key("function"))
         self.links = self._hub.hub_key("links")
         self.callbacks = self._hub.hub_key("callbacks")
+        self.settings = self._hub.hub_key("settings")
 
     def rotate(self) -> None:
         """Replace the keys of callers and of links: what was handed out before opens nothing any more."""

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dfnb")
 
+_FROM_ELSEWHERE = (
+    "the server is not started again by itself: its settings come from another place; run `%dfnb serve ...` with those you want to "
+    "start it"
+)
+
 
 class Server:
     """A hub's running server. `settings` are those at work, with the port it got; `asked` those it was asked for."""
@@ -140,7 +145,10 @@ class Serving:
             return self._start(asked) if running is None else self._replace(running, asked)
 
     def restore(self) -> str:
-        """Start the server again that ran when the hub was last open; the answer is empty, or a sentence on why it is not back."""
+        """Start the server again that ran when the hub was last open; the answer is empty, or a sentence on why it is not back.
+
+        Settings that open more than the defaults count only if this user chose them here: a folder may come from anybody.
+        """
         with self._lock:
             facts = self._facts = self._read()
             if facts is None or not facts.serving:
@@ -149,6 +157,8 @@ class Serving:
                 asked = msgspec.convert(facts.settings, ServerSettings)
                 if facts.key != (self.keys.system if asked.require_key else None):
                     return ""  # the file is of another hub, that was here before
+                if asked.opens and not self._is_vouched_for(facts):
+                    return _FROM_ELSEWHERE
                 self._start(asked, at=_port(facts.url))
             except (ServeError, msgspec.ValidationError, ValueError) as error:
                 return f"the server at {facts.url} was not started again: {error}"
@@ -240,12 +250,15 @@ class Serving:
     def _read(self) -> ServerFacts | None:
         return side_file.read(self._hub_path) if self._hub_path is not None else self._facts
 
+    def _is_vouched_for(self, facts: ServerFacts) -> bool:
+        return self._hub_path is not None and side_file.is_vouched_for(facts, self._hub_path, self.keys.settings)
+
     def _write(self, facts: ServerFacts) -> None:
         self._facts = facts
         if self._hub_path is None:
             return
         try:
-            side_file.write(self._hub_path, facts)
+            side_file.write(self._hub_path, side_file.signed(facts, self._hub_path, self.keys.settings))
         except OSError as error:
             path = side_file.path_for(self._hub_path)
             logger.warning("dfnb: %s could not be written, so that no other process finds this server: %s", path, error)

@@ -83,6 +83,12 @@ class ServerSettings:
         return frozenset({*LOOPBACK, *named, *([public] if public else [])})
 
     @property
+    def opens(self) -> bool:
+        """Whether these let in more callers than the defaults, or hand more to them."""
+        more = self.allowed_hosts or self.cors_origins or self.trust_forwarded or self.public_url is not None
+        return bool(more) or self.host not in LOOPBACK or not self.require_key or self.links == "key"
+
+    @property
     def own_origin(self) -> str | None:
         """`public_url` without a slash at its end."""
         return self.public_url.rstrip("/") if self.public_url else None

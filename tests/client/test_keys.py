@@ -10,12 +10,12 @@ from dfnb.client.keys import HubKeys
 
 
 def keys_of(keys: HubKeys) -> tuple[str | bytes, ...]:
-    return keys.system, keys.function, keys.links, keys.callbacks
+    return keys.system, keys.function, keys.links, keys.callbacks, keys.settings
 
 
 def test_keys_are_random_and_need_no_quoting(app: dfnb.DurableApp) -> None:
     keys = HubKeys(app._hub)
-    assert len(set(keys_of(keys))) == 4
+    assert len(set(keys_of(keys))) == 5
     assert re.fullmatch(r"[\w-]{43}", keys.system)
     assert re.fullmatch(r"[\w-]{43}", keys.function)
     with dfnb.DurableApp(durability="memory", registry=dfnb.Registry()) as other:
@@ -29,12 +29,12 @@ def test_keys_outlive_the_process_that_made_them(tmp_path: Path, registry: dfnb.
         assert keys_of(HubKeys(app._hub)) == before
 
 
-def test_rotation_replaces_all_but_the_key_that_callbacks_are_signed_with(app: dfnb.DurableApp) -> None:
+def test_rotation_replaces_all_but_the_keys_that_callbacks_and_settings_are_signed_with(app: dfnb.DurableApp) -> None:
     keys = HubKeys(app._hub)
     before = keys_of(keys)
     keys.rotate()
     assert not set(before[:3]) & set(keys_of(keys))
-    assert keys.callbacks == before[3]
+    assert (keys.callbacks, keys.settings) == before[3:]
     assert keys_of(HubKeys(app._hub)) == keys_of(keys)
 
 
