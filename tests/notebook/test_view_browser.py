@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -169,6 +170,45 @@ def test_the_timeline_can_be_read_as_text(view: ViewPage):
     rows.get_by_text("geocode_0", exact=True).wait_for()
     rows.press("End")
     rows.get_by_text("book_flight").wait_for()
+
+
+NOTE_DRAWING = """harness.drawn = { texts: [], marks: [] };
+const { fillText, fillRect } = CanvasRenderingContext2D.prototype;
+Object.assign(CanvasRenderingContext2D.prototype, {
+    fillText(text, x, y) {
+        harness.drawn.texts.push({ text, begin: x, end: x + this.measureText(text).width });
+        fillText.call(this, text, x, y);
+    },
+    fillRect(x, y, width, height) {
+        if (width === 2 && height === 10) harness.drawn.marks.push(x);
+        fillRect.call(this, x, y, width, height);
+    },
+});
+"""
+
+
+@pytest.mark.parametrize("width", [600, 1000])
+@pytest.mark.parametrize("begin", [0, 47_000, 94_999], ids=["all along", "half of the time", "at the end"])
+def test_words_of_a_bar_are_whole(view: ViewPage, begin: int, width: int):
+    view.page.set_viewport_size({"width": width, "height": 900})
+    row = f"{{ i: 0, id: 0, k: 'activity', n: 'charge', s: START + {begin}, e: START + 95_000, st: 'Canceled' }}"
+    view.open(f"picture(1, {{ rows: {{ 0: {row} }}, over: true, ended: START + 95_000 }})", before=NOTE_DRAWING)
+    view.drawn()
+    words = view.run("harness.drawn.texts.findLast(({ text }) => text.endsWith(' canceled'))")
+    assert words["begin"] > 120
+    assert words["end"] <= view.run("document.querySelector('canvas').clientWidth")
+
+
+def test_polls_that_lie_close_together_do_not_become_a_bar(view: ViewPage):
+    polls = "Array.from({ length: 500 }, (_, at) => START + at * 190)"
+    row = f"{{ i: 0, id: 0, k: 'http', n: 'GET x', s: START, e: START + 95_000, st: 'Completed', p: {polls}, pc: 500 }}"
+    view.open(f"picture(1, {{ rows: {{ 0: {row} }}, over: true, ended: START + 95_000 }})", before=NOTE_DRAWING)
+    view.run("harness.drawn.marks.length = 0")
+    view.run("document.body.dataset.jpThemeLight = 'light'")
+    view.drawn()
+    marks = view.run("harness.drawn.marks")
+    assert len(marks) > 50
+    assert min(after - before for before, after in pairwise(marks)) >= 4
 
 
 def test_ctrl_and_wheel_zoom_and_all_shows_all_again(view: ViewPage):

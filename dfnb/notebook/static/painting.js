@@ -193,10 +193,21 @@ class Painting {
     if (row.t?.length) this.drawTries(row, y, end, colour);
     else if (["activity", "orchestration", "entity"].includes(row.k)) this.block(row.s, end, y, row.k === "orchestration" ? 0.55 : 0.85);
     else this.drawWait(row, y, end);
-    for (const poll of row.p || []) pen.fillRect(Math.round(this.x(poll)) - 1, y + 5, 2, 10);
+    this.drawPolls(row.p || [], y);
     const due = row.e == null ? row.x || row.u : 0;
     if (due > this.now) this.drawDue(end, due, y);
     this.drawWords(row, y, Math.max(this.x(end), due > this.now ? this.x(due) + 6 : 0));
+  }
+
+  // Where they are too close to be told apart, some stand for all.
+  drawPolls(polls, y) {
+    let last = 0;
+    for (const poll of polls) {
+      const x = Math.round(this.x(poll));
+      if (x - last < 4) continue;
+      this.pen.fillRect(x - 1, y + 5, 2, 10);
+      last = x;
+    }
   }
 
   drawWait(row, y, end) {
@@ -223,14 +234,19 @@ class Painting {
     this.pen.stroke();
   }
 
-  // Colour alone tells nobody enough: what is not simply done says so.
+  // Colour alone tells nobody enough: what is not simply done says so. Behind the bar, else before it, else on its end.
   drawWords(row, y, x) {
+    const { pen, ink, width } = this;
     const isPlain = ["Completed", "Running"].includes(row.st);
     const text = list([row.e != null && span(row.e - row.s, true), !isPlain && row.st.toLowerCase()], " ");
-    this.pen.fillStyle = row.st === "Failed" ? this.ink.bad : this.ink.quiet;
     const wide = this.wide(text);
     const start = this.x(row.s) - wide - 6;
-    const at = x + 6 + wide > this.width - 4 && start > this.label ? start : x + 6;
-    if (text && at >= this.label - 4) this.pen.fillText(text, at, y + ROW / 2 + 0.5);
+    let at = x + 6;
+    if (!text || at < this.label - 4) return;
+    if (at + wide > width - 4) at = start > this.label ? start : width - wide - 4;
+    pen.fillStyle = ink.back;
+    if (at < x) this.faint(0.8, () => pen.fillRect(at - 3, y + 4, wide + 6, 13));
+    pen.fillStyle = row.st === "Failed" ? ink.bad : ink.quiet;
+    pen.fillText(text, at, y + ROW / 2 + 0.5);
   }
 }

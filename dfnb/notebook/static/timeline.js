@@ -125,7 +125,7 @@ class Timeline extends Painting {
     const lasts = Math.max(end - from, 1);
     const due = Object.values(this.picture.rows || {}).slice(-50).map((row) => (row.e ? 0 : row.x || row.u || 0));
     const next = Math.max(...due.filter((at) => at < end + lasts), end);
-    return { from: from - lasts * 0.01, to: next + lasts * (64 / Math.max(200, this.plot || 600)) };
+    return { from: from - lasts * 0.01, to: next + lasts * (90 / Math.max(200, this.plot || 600)) };
   }
 
   window() {
