@@ -2,8 +2,8 @@
 
 Times in rows are milliseconds since 1970. The names of a row's fields are short, as thousands of rows go to the browser:
 `i` its number, `k` kind, `n` name, `s` start, `e` end, `st` state, `t` tries, `u` due time of a timer, `x` due time of the next
-try or request, `p` times of polls, `pc` their number, `ra` how long the server asked to be left alone, `c` a child's id,
-`id` and `g` the task's number and generation.
+try or request, `p` times of polls (of many some, evenly thinned), `pc` their number, `ra` how long the server asked to be left
+alone, `c` a child's id, `id` and `g` the task's number and generation.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Timeline:
         self._index: dict[tuple[int, int], int] = {}
         self._waits: dict[str, int] = {}
         self._changed: dict[int, None] = {}
+        self._strides: dict[int, int] = {}
 
     def take_changed(self) -> dict[str, Row]:
         """The rows that are new or other since the last time, by their number."""
@@ -120,10 +121,12 @@ class Timeline:
             self._ended(generation, at, event.task, "Completed")
 
     def _raised(self, generation: int, at: float, event: EventRaised) -> None:
+        """From when it was waited for. Of one of which nothing tells that, it is known only when it came: a point."""
         open_row = self._waits.pop(event.name, None)
         row = self.rows[open_row] if open_row is not None else self._add(generation, at, "event", event.name)
         self._changed[row["i"]] = None
-        row |= {"e": at, "st": "Completed"}
+        since = row["s"] if event.took is None else at - event.took / 1000
+        row |= {"s": since, "e": at, "st": "Completed"}
 
     def _over(self, generation: int, at: float, event: ExecutionCompleted) -> None:
         for row in self.rows:
@@ -155,14 +158,24 @@ class Timeline:
             if row is None:
                 continue
             if line.purpose in ("poll", "result"):
-                row["pc"] = row.get("pc", 0) + 1
-                row["p"] = [*row.get("p", ()), line.sent_at / 1000][-_POLLS_KEPT:]
+                self._polled(row, line.sent_at / 1000)
             row.pop("ra", None)
             row.pop("x", None)
             if line.due_at is not None and row["e"] is None:
                 row["x"] = line.due_at / 1000
                 if line.asked is not None:
                     row["ra"] = line.asked / 1000
+
+    def _polled(self, row: Row, at: float) -> None:
+        """One mark more: the first and the last always stay, and when there are too many, every second of the others goes."""
+        number, stride, marks = row.get("pc", 0), self._strides.get(row["i"], 1), [*row.get("p", ())]
+        if marks and (number - 1) % stride:  # the one before stayed only because it was the last
+            marks.pop()
+        marks.append(at)
+        if len(marks) > _POLLS_KEPT:
+            self._strides[row["i"]] = stride * 2
+            marks = [*marks[:-1:2], at]
+        row |= {"p": marks, "pc": number + 1}
 
 
 Handler = Callable[[Timeline, int, float, Any], None]

@@ -17,6 +17,7 @@ from dfnb.engine.activities import ActivityCall, ActivityRunner
 from dfnb.engine.clock import Clock
 from dfnb.engine.entities import ASKS, EntityEngine
 from dfnb.engine.http import HttpCalls, HttpJob
+from dfnb.engine.waited import with_length
 from dfnb.errors import NonDeterminismError, NotRegisteredError
 from dfnb.hub.protocol import StartRequest, WorkerSide
 from dfnb.hub.state import InstanceState, Message
@@ -301,6 +302,7 @@ class BatchEngine:
             self._hub.record(state, rows, turn)
             self._fail_unknown(state, messages, at, turn)
             return
+        rows = with_length(rows, self._sticky[state.key].waits)
         sink = capture.Sink(self._clock.now)
         try:
             decision = self._think(state, inputs, at, sink)

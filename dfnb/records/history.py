@@ -244,16 +244,19 @@ class OrchestratorStarted(HistoryEvent, frozen=True):
 
 
 class EventRaised(HistoryEvent, frozen=True):
+    """An event came from outside. `took` is how long it had been waited for, in microseconds; None: nothing waited for it."""
+
     kind: ClassVar[int] = 15
     name: str
     input: str | None = None
+    took: int | None = None
 
     def columns(self) -> Columns:
-        return (15, None, None, self.name, self.input)
+        return (15, None, self.took, self.name, self.input)
 
     @classmethod
     def parse(cls, task: int, took: int | None, name: str, data: str | None) -> EventRaised:
-        return cls(name, data)
+        return cls(name, data, took)
 
 
 class ExecutionSuspended(HistoryEvent, frozen=True):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from dfnb.client.timeline import Timeline
@@ -88,6 +90,16 @@ def test_an_event_nobody_waited_for_is_a_point_and_one_given_up_is_cancelled():
     assert facts(timeline, "n", "s", "e", "st") == [("early", 0, 0, "Completed"), ("never", 1000, 5000, "Canceled")]
 
 
+def test_an_event_says_itself_how_long_it_was_waited_for_so_that_who_comes_late_sees_the_same():
+    came = (1, 0, Recorded(2, 4 * SECOND, EventRaised("go", took=3 * SECOND)))
+    watched, late = Timeline(), Timeline()
+    watched.wait_for(record(Wait("event", "go", since=SECOND)))
+    for timeline in (watched, late):
+        timeline.feed([came])
+    assert watched.rows == late.rows
+    assert facts(late, "s", "e", "st") == [(1000, 4000, "Completed")]
+
+
 def test_an_event_is_still_waited_for_while_the_code_that_waits_is_missing():
     timeline = fed()
     timeline.wait_for(record(Wait("event", "go", since=SECOND)))
@@ -120,6 +132,19 @@ def test_polls_are_marks_and_the_latest_answer_says_when_the_next_is_due():
     assert facts(timeline, "pc", "p", "x", "ra") == [(2, [5000, 9000], 14000, 5000)]
     timeline.feed([(9, 0, Recorded(2, 14 * SECOND, HttpCallCompleted(1, 500, failed=True, note="no")))])
     assert facts(timeline, "st", "note", "x") == [("Failed", "no", None)]
+
+
+@pytest.mark.parametrize("number", [1, 59, 60, 61, 62, 119, 120, 121, 122, 1_000])
+def test_of_many_polls_some_are_kept_evenly_with_the_first_and_the_last(number: int):
+    timeline = fed(HttpCallScheduled(1, "GET https://h", "{}"))
+    timeline.exchanged(line("poll", at) for at in range(1, number + 1))
+    (row,) = timeline.rows
+    marks = [mark / 1000 for mark in row["p"]]
+    assert (row["pc"], marks[0], marks[-1]) == (number, 1, number)
+    assert min(number, 30) <= len(marks) <= 60
+    steps = [later - earlier for earlier, later in itertools.pairwise(marks[:-1])]
+    assert len(set(steps)) <= 1
+    assert marks[-1] - marks[-2 if number > 1 else -1] <= (steps or [1])[0]
 
 
 def test_the_end_closes_what_was_open():

@@ -30,9 +30,9 @@ from dfnb.client.shown import clock, date_and_time, span
 Row = dict[str, Any]
 
 ROWS_SHOWN = 200
-_WIDTH, _LABEL, _RIGHT = 960.0, 232.0, 70.0
+_WIDTH, _LABEL = 960.0, 232.0
 _HEAD, _AXIS, _ROW = 34.0, 22.0, 20.0
-_POLLS_DRAWN = 60
+_NEAR_THE_END = 0.8
 _AT_WORK = frozenset({"activity", "orchestration", "entity"})
 
 _STEPS = (
@@ -57,17 +57,24 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Axis:
+    """`right` is the room behind it, for the words of the bars that end there."""
+
     start: float
     end: float
+    right: float
 
     def x(self, at: float) -> float:
         share = (min(max(at, self.start), self.end) - self.start) / (self.end - self.start)
-        return _LABEL + share * (_WIDTH - _LABEL - _RIGHT)
+        return _LABEL + share * self._width
+
+    @property
+    def _width(self) -> float:
+        return _WIDTH - _LABEL - self.right
 
     def ticks(self) -> Iterator[tuple[float, str]]:
         """Places and texts of round times since the start, at least 80 apart."""
         lasts = self.end - self.start
-        step = next((one for one in _STEPS if one / lasts * (_WIDTH - _LABEL - _RIGHT) >= 80), _STEPS[-1])
+        step = next((one for one in _STEPS if one / lasts * self._width >= 80), _STEPS[-1])
         at = 0
         while at <= lasts:
             yield self.x(self.start + at), _offset(at)
@@ -96,7 +103,10 @@ def _axis(subject: Subject, rows: Sequence[Row], *, is_cut: bool) -> _Axis:
     due = [row.get("x") or row.get("u") or 0 for row in rows if row["e"] is None]
     soon = [at for at in due if end < at < end + (end - subject.created)]
     start = min([subject.created, *(row["s"] for row in rows)])
-    return _Axis(start, max([end, *soon, start + 1]))
+    axis = _Axis(start, max([end, *soon, start + 1]), 0)
+    near = start + _NEAR_THE_END * (axis.end - start)
+    words = [width_of(_said(row), 11) for row in rows if _words_at(row, axis, subject.now) >= near]
+    return dataclasses.replace(axis, right=max([58.0, *words]) + 12)
 
 
 def _frozen(subject: Subject, rows: Sequence[Row]) -> tuple[Subject, list[Row]]:
@@ -159,7 +169,7 @@ def _row(row: Row, y: float, axis: _Axis, now: float) -> str:
     texts = [
         label(28, y + 14, fitted(name, _LABEL - 52 - width_of(tries, 11))),
         quiet(_LABEL - 16, y + 14, tries, text_anchor="end"),
-        *_words(row, axis, y, _due_at(row, axis, now) or end),
+        *_words(row, axis, y, now),
     ]
     colour = colour_of(row["st"])
     return group([glyph(row["k"], 8, y + 4, colour), group(bar, class_=colour), *texts], row_text(row))
@@ -196,7 +206,7 @@ def _block(axis: _Axis, begin: float, end: float, y: float, height: float, **mor
 
 
 def _polls(row: Row, axis: _Axis, y: float) -> list[str]:
-    marks = "".join(f"M{number(axis.x(at))} {number(y + 5)}v10" for at in row.get("p", ())[-_POLLS_DRAWN:])
+    marks = "".join(f"M{number(axis.x(at))} {number(y + 5)}v10" for at in row.get("p", ()))
     return [element("path", d=marks, stroke_width=2)] if marks else []
 
 
@@ -218,15 +228,27 @@ def _due_at(row: Row, axis: _Axis, now: float) -> float | None:
     return due if now < due <= axis.end else None
 
 
-def _words(row: Row, axis: _Axis, y: float, end: float) -> list[str]:
-    """How long it took and, unless it is simply done, its state: behind the bar, or before it where there is no room."""
-    text = " ".join(filter(None, [span(end - row["s"]) if row["e"] is not None else "", _state(row)]))
-    wide = width_of(text, 11)
-    x = axis.x(end) + 6
-    before = axis.x(row["s"]) - 6
-    attributes: dict[str, Any] = {"text_anchor": "end"} if x + wide > _WIDTH - 4 and before - wide > _LABEL else {}
-    shown = quiet(before if attributes else min(x, _WIDTH - 4 - wide), y + 14, text, **attributes)
+def _words(row: Row, axis: _Axis, y: float, now: float) -> list[str]:
+    """Behind the bar: the axis leaves room for them."""
+    shown = quiet(axis.x(_words_at(row, axis, now)) + 6, y + 14, _said(row))
     return [group([shown], class_="bad") if row["st"] == "Failed" else shown]
+
+
+def _words_at(row: Row, axis: _Axis, now: float) -> float:
+    """The time at which the row's bar, or the line to when it is due, ends."""
+    end = row["e"] if row["e"] is not None else max(now, row["s"])
+    return _due_at(row, axis, now) or float(end)
+
+
+def _said(row: Row) -> str:
+    """How long it took and, unless it is simply done, its state."""
+    took = "came" if _is_point(row) else span(row["e"] - row["s"]) if row["e"] is not None else ""
+    return " ".join(filter(None, [took, _state(row)]))
+
+
+def _is_point(row: Row) -> bool:
+    """An event of which is known when it came, but not since when anything waited for it."""
+    return bool(row["k"] == "event" and row["e"] == row["s"])
 
 
 def _state(row: Row) -> str:
@@ -237,12 +259,19 @@ def _foot(rows: Sequence[Row], shown: Sequence[Row], height: float) -> list[str]
     left_out = len(rows) - len(shown)
     more = [quiet(28, height - 30 - 6, f"and {left_out:,} more")] if left_out > 0 else []
     nothing = [] if rows else [quiet(28, _HEAD + _AXIS + 14, "no tasks")]
-    said, _ = legend([(row["k"], row["st"]) for row in shown], any(row.get("p") for row in shown), height - 10)
+    said, _ = legend([(row["k"], row["st"]) for row in shown], _poll_words(shown), height - 10)
     return [*more, *nothing, *said]
 
 
-def legend(seen: Iterable[tuple[str, str]], polls: bool, y: float) -> tuple[list[str], float]:
-    """The kinds and states that occur, in a line, and where the line ends."""
+def _poll_words(rows: Sequence[Row]) -> str:
+    """What the marks are called; nothing without any."""
+    if not any(row.get("p") for row in rows):
+        return ""
+    return "some of many polls" if any(row.get("pc", 0) > len(row.get("p", ())) for row in rows) else "poll"
+
+
+def legend(seen: Iterable[tuple[str, str]], polls: str, y: float) -> tuple[list[str], float]:
+    """The kinds and states that occur, and what the marks of polls are called, in a line, and where the line ends."""
     pairs = list(seen)
     parts: list[str] = []
     x = 8.0
@@ -255,8 +284,8 @@ def legend(seen: Iterable[tuple[str, str]], polls: bool, y: float) -> tuple[list
         x += 14 + width_of(state, 11) + 14
     if polls:
         mark = element("path", d=f"M{number(x + 3)} {number(y - 9)}v10", stroke_width=2)
-        parts += [mark, quiet(x + 9, y, "poll")]
-        x += 9 + width_of("poll", 11)
+        parts += [mark, quiet(x + 9, y, polls)]
+        x += 9 + width_of(polls, 11)
     return parts, x
 
 
@@ -271,7 +300,9 @@ def row_text(row: Row) -> str:
 def row_times(row: Row) -> str:
     """From when to when, or since when."""
     if row["e"] is None:
-        return f"since {clock(row['s'])}"
+        return f"since {date_and_time(row['s'])}"
+    if _is_point(row):
+        return f"at {clock(row['e'])}"
     return f"{clock(row['s'])} to {clock(row['e'])}, {span(row['e'] - row['s'])}"
 
 

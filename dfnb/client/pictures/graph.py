@@ -252,7 +252,7 @@ def _legend(drawn: Sequence[_Step], height: float) -> tuple[list[str], float]:
     seen = [(one.kind, state) for step in drawn for one in step.groups for state, _ in one.states]
     kinds = [(kind, state) for kind, state in seen if kind in KINDS]
     dot = element("circle", cx=12, cy=height - 34, r=4, fill="currentColor")
-    said, end = legend(kinds, False, height - 10)
+    said, end = legend(kinds, "", height - 10)
     return [dot, quiet(22, height - 30, "a turn of the orchestrator"), *said], end
 
 

@@ -7,12 +7,22 @@ import pytest
 
 from dfnb.client import test_mode
 from dfnb.client.pictures.bars import Subject, row_text, timeline_picture
-from dfnb.client.pictures.drawing import SvgPicture
+from dfnb.client.pictures.drawing import SvgPicture, width_of
+from dfnb.client.timeline import Row
 from dfnb.records.failure import FailureDetails
-from dfnb.records.history import SubOrchestrationInstanceCreated, TaskCompleted, TaskFailed, TaskScheduled, TimerCreated, TimerFired
+from dfnb.records.history import (
+    EventRaised,
+    SubOrchestrationInstanceCreated,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TimerCreated,
+    TimerFired,
+)
 
 from .conftest import SECOND, rows_of
 
+SVG = "{http://www.w3.org/2000/svg}"
 BAD = FailureDetails("builtins.ValueError", "bad")
 EVENTS = (
     TaskScheduled(1, "<work>"), TaskCompleted(1), TaskScheduled(2, "shaky"), TaskFailed(2, BAD),
@@ -26,7 +36,7 @@ def subject(ended: float | None = None) -> Subject:
 
 
 def texts(one: SvgPicture) -> list[str]:
-    return [found.text or "" for found in ET.fromstring(one.svg).iter("{http://www.w3.org/2000/svg}text")]
+    return [found.text or "" for found in ET.fromstring(one.svg).iter(f"{SVG}text")]
 
 
 @pytest.fixture
@@ -93,3 +103,32 @@ def test_a_picture_is_the_same_each_time() -> None:
 def test_in_test_mode_times_do_not_count(frozen: None) -> None:
     slower = [{**row, "s": row["s"] * 3, "e": row["e"] and row["e"] * 3} for row in rows_of(*EVENTS)]
     assert timeline_picture(subject(), rows_of(*EVENTS)).svg == timeline_picture(subject(), slower).svg
+
+
+def test_an_event_of_which_only_its_coming_is_known_has_no_length() -> None:
+    rows = rows_of(TaskScheduled(1, "work"), EventRaised("early"), TaskCompleted(1), EventRaised("go", took=SECOND))
+    assert [text for text in texts(timeline_picture(subject(), rows)) if text in ("came", "1.00 s", "<1 ms")] == ["came", "1.00 s"]
+    assert " at " in row_text(rows[1])
+
+
+@pytest.mark.parametrize("length", [15, 5 * 60_000 + 16_000, 86_400_000 * 30])
+def test_words_stand_behind_their_bars_and_inside_the_picture(length: float) -> None:
+    rows: list[Row] = [
+        {"i": i, "k": kind, "n": "work", "s": 0, "e": end * length, "st": state}
+        for i, (kind, state, end) in enumerate([
+            ("activity", "Failed", 1.0), ("orchestration", "Canceled", 1.0), ("http", "Failed", 0.81), ("timer", "Canceled", 0.79),
+        ])
+    ]  # fmt: skip
+    root = ET.fromstring(timeline_picture(Subject("t1", "trip", "Failed", 0, length, length), rows).svg)
+    ends = [float(bar.get("x") or 0) + float(bar.get("width") or 0) for bar in root.iter(f"{SVG}rect") if bar.get("height") == "10"]
+    words = [text for text in root.iter(f"{SVG}text") if (text.text or "").endswith((" failed", " canceled"))]
+    assert len(words) == 4
+    for text, end in zip(words, ends, strict=False):
+        assert float(text.get("x") or 0) > end
+        assert float(text.get("x") or 0) + width_of(text.text or "", 11) <= 960
+
+
+def test_marks_of_polls_say_when_they_are_not_all() -> None:
+    row: Row = {"i": 0, "k": "http", "n": "GET h", "s": 0, "e": 9_000, "st": "Completed", "p": [1_000, 3_000], "pc": 2}
+    assert "poll" in texts(timeline_picture(subject(), [row]))
+    assert "some of many polls" in texts(timeline_picture(subject(), [{**row, "pc": 3}]))
