@@ -398,6 +398,8 @@ def check_instance_id(instance_id: object) -> str:
     if bad:
         found = ", ".join(map(repr, bad))
         raise ValueError(f"the instance id {instance_id!r} contains {found}; leave out / \\ ? # and control characters")
+    if instance_id in (".", ".."):
+        raise ValueError(f"the instance id {instance_id!r} is a step in a path, so that no link can lead to it; choose another")
     if instance_id.startswith("@"):
         raise ValueError(f"the instance id {instance_id!r} starts with '@', which is kept for entities")
     if len(instance_id) > _LONGEST_ID:
