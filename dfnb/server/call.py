@@ -13,6 +13,7 @@ from starlette.requests import Request
 from dfnb.client.links import Links, Scope
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.definitions import Registry
+from dfnb.server.answers import Refused
 from dfnb.server.changes import Changes
 from dfnb.server.followers import Followers
 from dfnb.server.guard import Guard
@@ -41,7 +42,9 @@ class House:
 
 @dataclasses.dataclass(slots=True)
 class Call:
-    """One request. `origin`: what its links begin with; `scope`: what its own link may do, None when it came with the key."""
+    """One request. `origin`: what its links begin with; `scope`: what its own link may do, None when it came with the key. `check`
+    refuses it as soon as its key or link opens nothing any more.
+    """
 
     house: House
     request: Request
@@ -50,6 +53,7 @@ class Call:
     origin: str
     url: str
     """The URL the caller used, as it can be used again."""
+    check: Callable[[], Scope | None]
     scope: Scope | None = None
 
     @property
@@ -59,6 +63,18 @@ class Call:
     @property
     def links(self) -> Links:
         return self.house.links if self.scope is None else self.house.scoped_links
+
+    def may_stay(self) -> bool:
+        """Whether its key or link would still let it in."""
+        try:
+            self.check()
+        except Refused:
+            return False
+        return True
+
+    def at_most(self, seconds: float) -> float:
+        """So long, but no longer than its link lasts."""
+        return seconds if self.scope is None else min(seconds, self.house.guard.seconds_left(self.scope))
 
     async def body(self) -> bytes:
         return await self.house.guard.body(self.request)
@@ -101,7 +117,12 @@ def preferences(request: Request) -> dict[str, str]:
     return found
 
 
+def applied(*words: str) -> dict[str, str]:
+    """The header that names the preferences that were followed; no header for none."""
+    return {"Preference-Applied": ", ".join(words)} if words else {}
+
+
 def preferred_wait(call: Call) -> float | None:
-    """How many seconds the caller would like to be kept waiting, within the server's bound; None for not at all."""
+    """How many seconds the caller would like to be kept waiting, within the server's bound; None for no number of them."""
     word = preferences(call.request).get("wait", "")
     return min(float(word), call.house.settings.longest_wait) if word.isdecimal() and len(word) < 10 else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.responses import Response
 
 from dfnb.client.links import BASE_PATH
@@ -18,7 +20,7 @@ from dfnb.records.history import (
 )
 from dfnb.server import answers
 from dfnb.server.answers import Refused
-from dfnb.server.call import Call, off_loop, preferences, preferred_wait
+from dfnb.server.call import Call, applied, off_loop, preferences, preferred_wait
 from dfnb.server.follow import Known, follow_status, wait_for_end
 from dfnb.server.guard import is_json, names_a_class
 from dfnb.server.query import read_time
@@ -73,31 +75,34 @@ class InstanceHandlers:
 
     async def _started(self, call: Call, instance_id: str) -> Response:
         """Links at once, or what came of it if the caller wanted to wait for that."""
-        seconds = self._wanted_wait(call)
+        asked, preferred = self._asked_wait(call), preferred_wait(call)
+        seconds = asked if asked is not None else preferred
+        waited = ("wait",) if asked is None and preferred is not None else ()
         if seconds is not None and await wait_for_end(call, instance_id, seconds):
             status = await off_loop(call.client.status, instance_id)
             if status:  # nobody has purged it meanwhile
-                return self._ended(status)
+                return self._ended(status, applied(*waited))
         payload = call.links.management(instance_id, origin=call.origin, scope=call.scope)
         payload.pop("rewindPostUri", None)  # as in the original
         headers = {"Retry-After": _ADVICE_AT_START}
         if "statusQueryGetUri" in payload:  # the caller's own link may not allow it
             headers["Location"] = payload["statusQueryGetUri"]
-        applied = ", ".join(word for word in ("respond-async", "wait") if word in preferences(call.request))
-        return answers.data(payload, 202, {**headers, **({"Preference-Applied": applied} if applied else {})})
+        at_once = ("respond-async",) if "respond-async" in preferences(call.request) else ()
+        return answers.data(payload, 202, {**headers, **applied(*at_once, *waited)})
 
-    def _wanted_wait(self, call: Call) -> float | None:
+    def _asked_wait(self, call: Call) -> float | None:
+        """How long to wait by the original's own parameters, which win over ``Prefer``."""
         timeout, interval = call.query.seconds("timeout"), call.query.seconds("pollingInterval")
         if timeout is None or interval is None:
-            return preferred_wait(call)
+            return None
         if interval > timeout:
             text = f"Total timeout {timeout:g} should be bigger than retry timeout {interval:g}"
             raise Refused(answers.bad_argument(text))
         return min(timeout, call.house.settings.longest_wait)
 
-    def _ended(self, status: DurableOrchestrationStatus) -> Response:
+    def _ended(self, status: DurableOrchestrationStatus, headers: Mapping[str, str]) -> Response:
         completed = status.runtime_status is not None and status.runtime_status.value == "Completed"
-        return answers.data(status.output if completed else status.to_json())
+        return answers.data(status.output if completed else status.to_json(), 200, headers)
 
     # look
 
@@ -112,8 +117,11 @@ class InstanceHandlers:
             await wait_for_end(call, id, seconds, Known(self._statuses, known, show_input) if known else None)
         if not call.query.flag("showHistory"):
             shown = await self._statuses.show(id, show_input)
-            return status_answer(call, shown.record, shown.body, shown.etag)
-        return await self._with_history(call, id, show_input)
+            response = status_answer(call, shown.record, shown.body, shown.etag)
+        else:
+            response = await self._with_history(call, id, show_input)
+        response.headers.update(applied("wait") if seconds is not None else {})
+        return response
 
     async def _with_history(self, call: Call, instance_id: str, show_input: bool) -> Response:
         record = await off_loop(call.client.record, instance_id)

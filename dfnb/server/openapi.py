@@ -60,7 +60,9 @@ _ONE: Answers = {404: "NotFound"}
 _OPEN: Answers = {**_ONE, 202: "Accepted", 410: "Gone"}
 _PURGED: Answers = {**_ONE, 200: answer("How many were deleted.", schema("PurgeResult"))}
 _STARTED: Answers = {
-    200: answer("It ended while the caller waited: its output, or its status if it did not complete.", ANYTHING),
+    200: answer(
+        "It ended while the caller waited: its output, or its status if it did not complete.", ANYTHING, "Preference-Applied"
+    ),
     202: "Started", 409: "Conflict",
 }  # fmt: skip
 _JSON_BODY: Json = {"required": False, "content": content(ANYTHING)}
@@ -80,9 +82,12 @@ OPERATIONS = {
         "The status of an instance, at once, when it has changed (Prefer), or as a stream of server-sent events (Accept)",
         {
             **_ONE,
-            200: answer("The status of one that has ended; as a stream, of every one.", schema("Status"), "ETag", streams=True),
+            200: answer(
+                "The status of one that has ended; as a stream, of every one.", schema("Status"), "ETag", "Preference-Applied",
+                streams=True,
+            ),
             204: answer("It has ended, and the caller, whose stream broke off, has seen the end."),
-            202: answer("It has not ended.", schema("Status"), "Location", "Retry-After", "ETag"),
+            202: answer("It has not ended.", schema("Status"), "Location", "Retry-After", "ETag", "Preference-Applied"),
             500: answer("It has failed, and the caller wanted this code; or a fault of the server.",
                         {"anyOf": [schema("Status"), schema("Error")]}),
         },

@@ -47,7 +47,7 @@ def test_own_ids_are_kept_with_their_case(client: DurableOrchestrationClient) ->
     assert (first.id, second.id) == ("Order 7", "order 7")
 
 
-@pytest.mark.parametrize("bad", ["a/b", "a\\b", "a?b", "a#b", "a\nb", "a\x7fb", "a\x85b", "@counter@1", ".", "..", "", "x" * 257, 7])
+@pytest.mark.parametrize("bad", ["a/b", "a\\b", "a?b", "a#b", "a\nb", "a\x7f", "a\x85b", "@counter@1", ".", "..", "", "x" * 257, 7])
 def test_ids_that_cannot_be_addressed_are_refused(client: DurableOrchestrationClient, bad: Any) -> None:
     with pytest.raises(ValueError):
         client.start("echo", instance_id=bad)

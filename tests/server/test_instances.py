@@ -180,10 +180,22 @@ def test_half_a_wish_to_wait_is_none(server: Any) -> None:
 
 def test_a_caller_may_prefer_to_wait(server: Any) -> None:
     answer = server.ask("POST", "/orchestrators/Add", json=4, headers={"prefer": "respond-async, wait=10"})
-    assert (answer.status, answer.body) == (200, b"5")
+    assert (answer.status, answer.body, answer.headers["preference-applied"]) == (200, b"5", "wait")
     late = server.ask("POST", "/orchestrators/waits", headers={"prefer": "respond-async, wait=0"})
     assert (late.status, late.headers["preference-applied"]) == (202, "respond-async, wait")
     assert "preference-applied" not in server.ask("POST", "/orchestrators/waits").headers
+    status = server.ask("GET", f"/instances/{late.json()['id']}", headers={"prefer": "wait=0"})
+    assert (status.status, status.headers["preference-applied"]) == (202, "wait")
+
+
+@pytest.mark.parametrize("wish", ["wait=abc", "wait=-1", "wait=1.5", "wait", "wait="])
+def test_a_wish_that_is_not_followed_is_not_said_to_be(server: Any, wish: str) -> None:
+    started = server.ask("POST", "/orchestrators/waits", headers={"prefer": wish})
+    assert (started.status, "preference-applied" in started.headers) == (202, False)
+    status = server.ask("GET", f"/instances/{started.json()['id']}", headers={"prefer": wish})
+    assert (status.status, "preference-applied" in status.headers) == (202, False)
+    asked = server.ask("POST", "/orchestrators/waits?timeout=0&pollingInterval=0", headers={"prefer": "wait=9"})
+    assert (asked.status, "preference-applied" in asked.headers) == (202, False)
 
 
 # status
