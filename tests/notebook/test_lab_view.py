@@ -123,7 +123,8 @@ def test_the_tabs_have_events_exchanges_payloads_lines_and_code(lab: Lab, tour_v
 def test_a_child_is_opened_from_its_parent_and_leads_back(lab: Lab, tour_view: Any):
     name = tour_view.locator(".dfnb-id").inner_text()
     press(tour_view, "As text")
-    tour_view.get_by_text(f"instance {name}-leg").click()
+    tour_view.get_by_text(f"instance {name}-leg").first.click()
+    press(tour_view, "show it")
     tour_view.locator(".dfnb-id").get_by_text(f"{name}-leg").wait_for()
     tour_view.get_by_text("event board since").wait_for()
     tour_view.get_by_text("child of").wait_for()

@@ -172,6 +172,15 @@ def test_the_timeline_can_be_read_as_text(view: ViewPage):
     rows.get_by_text("book_flight").wait_for()
 
 
+MOVED = """for (const kind of ["history", "http", "logs"]) {
+    const tell = ANSWERS[kind];
+    ANSWERS[kind] = (...given) => {
+        const { rows, total } = tell(...given);
+        return { rows: rows.map((row) => ({ ...row, at: row.at - AGO, bytes: 999_900 })), total };
+    };
+}"""
+
+
 NOTE_DRAWING = """harness.drawn = { texts: [], marks: [] };
 const { fillText, fillRect } = CanvasRenderingContext2D.prototype;
 Object.assign(CanvasRenderingContext2D.prototype, {
@@ -209,6 +218,43 @@ def test_polls_that_lie_close_together_do_not_become_a_bar(view: ViewPage):
     marks = view.run("harness.drawn.marks")
     assert len(marks) > 50
     assert min(after - before for before, after in pairwise(marks)) >= 4
+
+
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [("https://a.b/jobs/17", "GET a.b/jobs/17"), ("https://a-server-of-somebody.example.org:8443/jobs/17", "GET /jobs/17")],
+)
+def test_the_label_of_a_call_tells_it_from_others(view: ViewPage, url: str, label: str):
+    row = f"{{ i: 0, id: 0, k: 'http', n: 'GET {url}', s: START, e: null, st: 'Running' }}"
+    view.open(f"picture(1, {{ rows: {{ 0: {row} }} }})", before=NOTE_DRAWING)
+    view.drawn()
+    assert label in view.run("harness.drawn.texts.map(({ text }) => text)")
+    view.page.get_by_role("button", name="As text").click()
+    line = view.page.get_by_role("listbox", name="Tasks as text").get_by_role("option")
+    line.get_by_text(label, exact=True).click()
+    assert f"GET {url}" in line.get_attribute("title")
+    view.page.locator(".dfnb-note").get_by_text(f"GET {url}").wait_for()
+
+
+def test_a_line_of_an_exchange_has_room_for_what_differs(view: ViewPage):
+    url = "https://a-server-of-somebody.example.org:8443/jobs/17"
+    view.open(before=MOVED.replace("AGO", "0").replace("bytes: 999_900", f"url: '{url}'"))
+    line = view.tab("HTTP").get_by_role("option").first
+    line.get_by_text("GET /jobs/17", exact=True).wait_for()
+    assert f"GET {url}" in line.get_attribute("title")
+
+
+def test_in_the_text_a_child_is_chosen_before_it_is_shown(view: ViewPage):
+    view.open()
+    view.page.get_by_role("button", name="As text").click()
+    rows = view.page.get_by_role("listbox", name="Tasks as text")
+    rows.press("Home")
+    rows.press("ArrowDown")
+    rows.press("ArrowDown")
+    view.page.locator(".dfnb-note").get_by_text("sub-orchestration ship_order, Completed").wait_for()
+    assert view.run("harness.asked('go').length") == 0
+    view.page.get_by_role("button", name="show it").click()
+    assert view.run("harness.asked('go')[0].instance") == "child-2"
 
 
 def test_ctrl_and_wheel_zoom_and_all_shows_all_again(view: ViewPage):
@@ -331,15 +377,6 @@ def test_printed_lines_and_the_code_are_shown(view: ViewPage):
     assert panel.locator("[data-state=Failed]").count() > 0
     panel = view.tab("Code")
     assert panel.locator("[aria-current]").inner_text().strip() == "yield context.task_any([approved, late])"
-
-
-MOVED = """for (const kind of ["history", "http", "logs"]) {
-    const tell = ANSWERS[kind];
-    ANSWERS[kind] = (...given) => {
-        const { rows, total } = tell(...given);
-        return { rows: rows.map((row) => ({ ...row, at: row.at - AGO, bytes: 999_900 })), total };
-    };
-}"""
 
 
 @pytest.mark.parametrize("ago", ["0", "864e5"], ids=["today", "yesterday"])

@@ -56,13 +56,9 @@ function button(text, click, classes = "") {
   return h("button", `button ${classes}`, text, { type: "button", click });
 }
 
-function link(text, click) {
-  return button(text, click, "link");
-}
+const link = (text, click) => button(text, click, "link");
 
-function field(label, control) {
-  return h("label", "field", h("span", "quiet", label), control);
-}
+const field = (label, control) => h("label", "field", h("span", "quiet", label), control);
 
 // Without the clipboard API (a page that is not secure) the old way still works.
 async function copy(text, told) {
@@ -93,6 +89,12 @@ function list(words, between = ", ") {
   return words.filter(Boolean).join(between);
 }
 
+// Where there is little room: without what all URLs begin with, and without the host if that is still too long.
+function short(text, longest) {
+  const found = text.replace(/https?:.{2}/, "");
+  return found.length > longest ? text.replace(/https?:.{2}[^/]*/, "") : found;
+}
+
 // "2026-01-31T12:00:00.000" where the browser is.
 function local(at) {
   return new Date(at - new Date(at).getTimezoneOffset() * 6e4).toISOString();
@@ -104,9 +106,9 @@ function clock(at, exact = false) {
   return local(Date.now()).startsWith(day) ? time : `${day} ${time}`;
 }
 
-function span(milliseconds, exact = false) {
-  const seconds = Math.max(0, milliseconds) / 1000;
-  if (exact && milliseconds < 1) return "<1 ms";
+function span(ms, exact = false) {
+  const seconds = Math.max(0, ms) / 1000;
+  if (exact && ms < 1) return "<1 ms";
   if (exact && seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (exact && seconds < 10) return `${seconds.toFixed(2)} s`;
   const whole = Math.floor(seconds);
@@ -117,14 +119,10 @@ function span(milliseconds, exact = false) {
 }
 
 // A length of time somebody has chosen: 5 s, not 5.00 s.
-function brief(milliseconds) {
-  return span(milliseconds, milliseconds % 1000 > 0);
-}
+const brief = (ms) => span(ms, ms % 1000 > 0);
 
 // Time left: tenths at the end, when one watches; never "0 s" while there is some left.
-function left(milliseconds) {
-  return milliseconds < 10000 ? `${(Math.ceil(milliseconds / 100) / 10).toFixed(1)} s` : span(milliseconds + 999);
-}
+const left = (ms) => (ms < 10000 ? `${(Math.ceil(ms / 100) / 10).toFixed(1)} s` : span(ms + 999));
 
 function elapsed(picture, now) {
   if (!picture.created) return "";
@@ -132,9 +130,7 @@ function elapsed(picture, now) {
   return picture.over ? "" : span(now - picture.created);
 }
 
-function many(number, one, more = `${one}s`) {
-  return `${whole(number)} ${number === 1 ? one : more}`;
-}
+const many = (number, one, more = `${one}s`) => `${whole(number)} ${number === 1 ? one : more}`;
 
 function size(bytes) {
   if (bytes == null) return "";
@@ -142,13 +138,9 @@ function size(bytes) {
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-function state(picture) {
-  return picture.held ? "Held" : picture.status;
-}
+const state = (picture) => (picture.held ? "Held" : picture.status);
 
-function remaining(wait, now) {
-  return (wait.next || wait.until || 0) - now;
-}
+const remaining = (wait, now) => (wait.next || wait.until || 0) - now;
 
 function waiting(wait, now) {
   const remains = remaining(wait, now);

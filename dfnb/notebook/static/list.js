@@ -1,8 +1,6 @@
 // What scrolls: helpers, and a list of any length of which only the rows in sight exist and are fetched.
 
-function isAtEnd(node) {
-  return node.scrollTop + node.clientHeight >= node.scrollHeight - 4;
-}
+const isAtEnd = (node) => node.scrollTop + node.clientHeight >= node.scrollHeight - 4;
 
 function bringIntoView(node, top, room) {
   if (top < node.scrollTop) node.scrollTop = top;
@@ -35,7 +33,7 @@ const PAGE = 200;
 const PAGES_KEPT = 60;
 
 class VirtualList {
-  // options: label, classes, titles, cells(row) => texts, state(row), isOpen(row): may still change, pick(row), follow,
+  // options: label, classes, titles, cells(row) => texts, whole(row) => texts if those are shortened, state(row), isOpen(row): may still change, pick(row), follow,
   // fetch(from, count) => promise of rows
   constructor(options, lines = 12, height = 22) {
     Object.assign(this, { options, lines, height, total: 0, selected: -1, epoch: null, trouble: "", pages: new Map(), pool: [] });
@@ -98,7 +96,7 @@ class VirtualList {
     const texts = row ? this.options.cells(row) : ["…"];
     while (line.children.length < texts.length) line.append(h("span"));
     [...line.children].forEach((cell, at) => write(cell, String(texts[at] ?? "")));
-    line.title = row ? texts.at(-1) || "" : "";
+    line.title = row ? list(this.options.whole?.(row) || texts, " ") : "";
   }
 
   // One question at a time: what was scrolled past meanwhile is never asked for.

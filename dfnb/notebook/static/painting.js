@@ -4,14 +4,14 @@ const ROW = 20;
 const AXIS = 22;
 const COLOURS = { Completed: "good", Failed: "bad", Running: "busy", Waiting: "wait", Held: "wait", Canceled: "still" };
 const KINDS = {
-  activity: ["activity", new Path2D("M3.5 2.2 9.8 6 3.5 9.8z")],
-  timer: ["timer", new Path2D("M6 1.5a4.5 4.5 0 1 0 .01 0zM6 3.4V6l1.9 1.3")],
-  orchestration: ["sub-orchestration", new Path2D("M3 1.5v9M3 7h3q2.8 0 2.8-2.8V2M7 3.6 8.8 1.8l1.8 1.8")],
-  event: ["event", new Path2D("M1.5 2.8h9v6.6h-9zM1.5 3.2 6 6.6l4.5-3.4")],
-  entity: ["entity", new Path2D("M2 3q0-1.4 4-1.4T10 3v6q0 1.4-4 1.4T2 9zM2 3q0 1.4 4 1.4T10 3")],
-  signal: ["signal", new Path2D("M1.5 6h8.5M6.8 2.8 10 6l-3.2 3.2")],
-  lock: ["lock", new Path2D("M2.5 5.5h7v5h-7zM4 5.5V4q0-2 2-2t2 2v1.5")],
-  http: ["HTTP call", new Path2D("M1.5 4h8.5M7.8 1.8 10 4 7.8 6.2M10.5 8.2H2M4.2 6 2 8.2l2.2 2.2")],
+  activity: ["activity", "M3.5 2.2 9.8 6 3.5 9.8z"],
+  timer: ["timer", "M6 1.5a4.5 4.5 0 1 0 .01 0zM6 3.4V6l1.9 1.3"],
+  orchestration: ["sub-orchestration", "M3 1.5v9M3 7h3q2.8 0 2.8-2.8V2M7 3.6 8.8 1.8l1.8 1.8"],
+  event: ["event", "M1.5 2.8h9v6.6h-9zM1.5 3.2 6 6.6l4.5-3.4"],
+  entity: ["entity", "M2 3q0-1.4 4-1.4T10 3v6q0 1.4-4 1.4T2 9zM2 3q0 1.4 4 1.4T10 3"],
+  signal: ["signal", "M1.5 6h8.5M6.8 2.8 10 6l-3.2 3.2"],
+  lock: ["lock", "M2.5 5.5h7v5h-7zM4 5.5V4q0-2 2-2t2 2v1.5"],
+  http: ["HTTP call", "M1.5 4h8.5M7.8 1.8 10 4 7.8 6.2M10.5 8.2H2M4.2 6 2 8.2l2.2 2.2"],
 };
 const STEPS = [
   ...[1, 2, 5, 10, 20, 50, 100, 200, 500], ...[1e3, 6e4].flatMap((unit) => [1, 2, 5, 10, 15, 30].map((number) => number * unit)),
@@ -20,10 +20,10 @@ const STEPS = [
 const UNITS = [[864e5, "d"], [36e5, "h"], [6e4, "min"], [1e3, "s"]];
 
 // "2 h 30 min" or "1.5 s": a time since the start that falls on a tick.
-function offset(milliseconds) {
-  if (milliseconds < 1e3) return milliseconds ? `${milliseconds} ms` : "0";
+function offset(ms) {
+  if (ms < 1e3) return ms ? `${ms} ms` : "0";
   const words = [];
-  let rest = milliseconds;
+  let rest = ms;
   for (const [unit, name] of UNITS) {
     const number = name === "s" ? rest / unit : Math.floor(rest / unit);
     if (number) words.push(`${number} ${name}`);
@@ -42,9 +42,7 @@ function taskWords(row, now) {
   return [...words, row.note, row.c && `instance ${row.c}`];
 }
 
-function kindOf(row) {
-  return KINDS[row.k]?.[0] || row.k;
-}
+const kindOf = (row) => KINDS[row.k]?.[0] || row.k;
 
 function taskTimes(row, now) {
   if (row.e == null) return `since ${clock(row.s, true)}, ${span(now - row.s)}`;
@@ -162,7 +160,7 @@ class Painting {
     pen.save();
     pen.translate(8, y + 4);
     pen.strokeStyle = this.inkOf(row);
-    if (KINDS[row.k]) pen.stroke(KINDS[row.k][1]);
+    if (KINDS[row.k]) pen.stroke(new Path2D(KINDS[row.k][1]));
     pen.restore();
     const tries = row.t?.length > 1 ? `×${row.t.length}` : "";
     const wide = tries ? this.wide(tries) + 6 : 0;
@@ -171,7 +169,8 @@ class Painting {
     pen.save();
     pen.font = `12px ${this.font}`;
     pen.fillStyle = row.c ? ink.busy : ink.text;
-    const name = this.cut(row.n || kindOf(row), this.label - 38 - wide);
+    const room = this.label - 38 - wide;
+    const name = this.cut(short(row.n || kindOf(row), room / 6.5), room);
     pen.fillText(name, 26, y + ROW / 2 + 0.5);
     if (row.c) pen.fillRect(26, y + ROW / 2 + 7, this.wide(name), 0.75);
     pen.restore();

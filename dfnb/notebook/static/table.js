@@ -288,7 +288,6 @@ class Grid extends VirtualList {
       if (this.isTable) line.firstChild.append(this.box("select"));
     }
     super.fill(line, index, isThere);
-    if (this.isTable && isThere) line.title = `${this.order[index]} ${line.title}`;
     const isChosen = this.chosen.has(this.order[index]);
     const isActive = isThere && index === this.selected;
     mark(line, "active", isActive);

@@ -27,17 +27,21 @@ class Timeline extends Painting {
   texts() {
     this.list = new VirtualList({
       label: "Tasks as text", classes: "tasks", titles: ["kind", "name", "state", "times", "more"],
-      cells: (row) => [kindOf(row), row.n, row.st, taskTimes(row, this.now), list(taskWords(row, this.now))],
-      state: (row) => row.st, pick: (row) => row.c && this.view.go(row.c),
+      cells: (row) => [kindOf(row), short(row.n, 30), row.st, taskTimes(row, this.now), list(taskWords(row, this.now))],
+      whole: (row) => this.describe(row), state: (row) => row.st, pick: (row) => this.told(row),
       isOpen: (row) => row.e == null, fetch: (from, count) => this.fetch(from, count),
     });
-    return hidden(this.list.node);
+    return (this.lines = hidden(h("div", "", this.list.node, this.note = h("div", "note"))));
+  }
+
+  told(row) {
+    this.note.replaceChildren(list(this.describe(row)), " ", row.c ? link("show it", () => this.view.go(row.c)) : "");
   }
 
   toggle() {
     const isText = this.frame.hidden;
     this.frame.hidden = this.hint.hidden = !isText;
-    this.list.node.hidden = isText;
+    this.lines.hidden = isText;
     set(this.asText, { "aria-pressed": !isText });
     this.draw();
   }
