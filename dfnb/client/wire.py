@@ -72,10 +72,13 @@ def history_events(history: Sequence[Recorded], *, show_input: bool, show_output
             place, asked = scheduled.pop(row.event.task)
             entries[place] = None
             entry |= _absorbed(asked, show_input)
+            if "Reason" in entry:
+                entry["Reason"] = f"{_KIND[type(asked.event)]} function '{entry['FunctionName']}' failed: {entry['Reason']}"
         entries.append(entry)
     return [entry for entry in entries if entry is not None]
 
 
+_KIND: dict[type, str] = {TaskScheduled: "Activity", SubOrchestrationInstanceCreated: "Orchestrator"}
 _ABSORBING = (TaskCompleted, TaskFailed, SubOrchestrationInstanceCompleted, SubOrchestrationInstanceFailed)
 
 

@@ -98,8 +98,8 @@ def test_without_outputs_and_inputs_their_fields_are_absent() -> None:
 
 def test_a_failed_task() -> None:
     assert shown(TaskScheduled(1, "f", "1"), TaskFailed(1, FAILURE)) == [{
-        "EventType": "TaskFailed", "Reason": "ValueError: bad", "Details": "Traceback ...", "FailureDetails": FAILURE_JSON,
-        "Timestamp": at(1), "ScheduledTime": at(0), "FunctionName": "f", "Input": "1",
+        "EventType": "TaskFailed", "Reason": "Activity function 'f' failed: ValueError: bad", "Details": "Traceback ...",
+        "FailureDetails": FAILURE_JSON, "Timestamp": at(1), "ScheduledTime": at(0), "FunctionName": "f", "Input": "1",
     }]
 
 
@@ -126,7 +126,7 @@ def test_sub_orchestrations() -> None:
         "FunctionName": "c", "Input": None,
     }
     assert (failed["EventType"], failed["Reason"], failed["FunctionName"]) == (
-        "SubOrchestrationInstanceFailed", "ValueError: bad", "c",
+        "SubOrchestrationInstanceFailed", "Orchestrator function 'c' failed: ValueError: bad", "c",
     )
 
 

@@ -53,7 +53,7 @@ def test_an_answer_absorbs_its_call() -> None:
 def test_a_failed_call_is_a_failed_activity() -> None:
     (entry,) = shown(call("GET", "https://host"), HttpCallFailed(1, FAILURE, HttpCallCompleted(1, 503)))
     assert (entry["EventType"], entry["FunctionName"]) == ("TaskFailed", "BuiltIn::HttpActivity")
-    assert entry["Reason"] == "HttpTimeoutError: no answer within 5 s"
+    assert entry["Reason"] == "Activity function 'BuiltIn::HttpActivity' failed: HttpTimeoutError: no answer within 5 s"
     assert entry["FailureDetails"]["ErrorType"] == "dfnb.errors.HttpTimeoutError"
 
 

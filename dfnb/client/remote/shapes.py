@@ -20,7 +20,7 @@ from dfnb.records.times import to_datetime, to_microseconds
 Json = Mapping[str, Any]
 
 ENDED = ("Completed", "Failed", "Terminated", "Canceled")
-_FAILED = re.compile(r"^Orchestrator function '[^']*' failed: ")
+_FAILED = re.compile(r"^(?:Activity|Orchestrator) function '[^']*' failed: ")
 _PYTHON_ERROR = re.compile(r"(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)", re.DOTALL)
 _FRACTION = re.compile(r"(?P<six>\.\d{6})\d+")
 

@@ -80,7 +80,8 @@ def test_tasks_that_look_the_same_are_counted() -> None:
 
 
 def test_failures_keep_their_details() -> None:
-    failed = {**completed(2, 1), "EventType": "TaskFailed", "Reason": "ValueError: no milk", "Details": "line 7"}
+    reason = "Activity function 'buy' failed: ValueError: no milk"
+    failed = {**completed(2, 1), "EventType": "TaskFailed", "Reason": reason, "Details": "line 7"}
     details = {"ErrorType": "m.E", "ErrorMessage": "x", "StackTrace": None, "InnerFailure": {"ErrorType": "I"}}
     told = {**failed, "FailureDetails": details}
     assert events(failed)[1] == TaskFailed(1, FailureDetails("ValueError", "no milk", "line 7"))
