@@ -24,10 +24,11 @@ def test_notebook_answers_what_its_saved_outputs_say(notebook: Path, tmp_path: P
     folder = tmp_path / "notebooks"
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns("*.duckdb*", ".*", "*.executed.ipynb"))
     options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", f"--nbval-sanitize-with={SANITIZE}"]
+    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     answer = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "-p", "no:cacheprovider", "--rootdir=.", notebook.name],
         cwd=folder,
-        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": search, "JPY_SESSION_NAME": notebook.name},  # it names the hub
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -5,6 +5,7 @@ It knows notebooks only as files: the kernel it starts is the one that loads dfn
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -49,7 +50,7 @@ def _run(notebook: NotebookNode, path: Path, output: Path) -> int:
     print(f"{path} with Python {platform.python_version()}")
     began = time.perf_counter()
     try:
-        failure = _execute(notebook, path.resolve().parent)
+        failure = _execute(notebook, path.resolve())
     finally:
         nbformat.write(notebook, output)
     outcome = f"FAILED: {failure}" if failure else "all cells ran"
@@ -57,17 +58,20 @@ def _run(notebook: NotebookNode, path: Path, output: Path) -> int:
     return 1 if failure else 0
 
 
-def _execute(notebook: NotebookNode, folder: Path) -> str:
-    """Run the cells in a kernel of this very Python; the answer is empty, or the sentence about what went wrong."""
+def _execute(notebook: NotebookNode, path: Path) -> str:
+    """Run the cells in a kernel of this very Python, which is told their notebook's name as Jupyter tells it.
+
+    The answer is empty, or the sentence about what went wrong.
+    """
     client = NotebookClient(
         notebook,
         kernel_name="python3",
         timeout=None,
         extra_arguments=["--log-level=ERROR"],  # no word about plain TCP: this kernel listens to this machine only
         store_widget_state=False,  # a saved block of widget state needs a CDN to be seen
-        resources={"metadata": {"path": str(folder)}},
+        resources={"metadata": {"path": str(path.parent)}},
     )
-    with client.setup_kernel():
+    with client.setup_kernel(env={**os.environ, "JPY_SESSION_NAME": str(path)}):
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type == "markdown":
                 _print_headings(cell)

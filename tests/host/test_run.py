@@ -45,6 +45,16 @@ def test_a_failing_cell_shows_its_error_and_ends_the_run(folder: Path, capfd: py
     assert (folder / "kept.ipynb").is_file()
 
 
+def test_each_notebook_has_a_hub_of_its_own_beside_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", "outer.ipynb")
+    write(folder / "books" / "trip.ipynb", "%load_ext dfnb")
+    assert run(folder / "books" / "trip.ipynb") == 0
+    assert "dfnb: hub trip.duckdb, engine running, 0 instances resumed" in capfd.readouterr().out
+    assert [path.name for path in folder.rglob("*.duckdb")] == ["trip.duckdb"]
+
+
 def test_a_dead_kernel_is_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write(folder / "three.ipynb", "import os; os._exit(9)")
     assert run(Path("three.ipynb")) == 1
