@@ -88,6 +88,11 @@ def _user_frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]
         trace = trace.tb_next
 
 
+def user_lines(trace: TracebackType | None) -> list[str]:
+    """The lines of the user's own code on a traceback: place and source of each."""
+    return _frame_lines(_user_frames(trace))
+
+
 def _frame_lines(frames: Iterable[tuple[FrameType, int]]) -> list[str]:
     lines = []
     for frame, number in frames:

@@ -9,7 +9,7 @@ from typing import Any
 from dfnb import app as apps
 from dfnb.definitions import DEFAULT
 from dfnb.errors import DfnbError, HubClosedError
-from dfnb.notebook import commands, complete, formatters, live
+from dfnb.notebook import commands, complete, formatters, live, traceback
 from dfnb.notebook.formatters import instances_table
 from dfnb.notebook.magics import DfnbMagics
 from dfnb.notebook.where import hub_path
@@ -30,6 +30,7 @@ def load(shell: Shell) -> None:
             lambda: _forget_magics(shell),
             complete.register(shell),
             formatters.register(shell),
+            traceback.register(shell),
             DEFAULT.subscribe(lambda definition, outcome: live.touch_all()),
         ]
     try:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+
+import pytest
+
 import dfnb
 
 
@@ -33,3 +37,56 @@ failed.result()
 """)
     assert "futures" not in cell.text.replace("concurrent.futures import", "")
     assert cell.text.splitlines()[-1] == "InstanceNotFoundError: no instance with id 'a' in this hub"
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        "dfnb.start('say', 1, instance_id='')", "dfnb.start('say', 1, instance_id='x' * 500)", "dfnb.start(3)",
+        "dfnb.follow('notaurl')", "dfnb.connect('nowhere.duckdb')", "dfnb.RetryOptions(0, 0)",
+    ],
+    ids=["no-id", "long-id", "no-orchestrator", "no-url", "no-hub", "no-interval"],
+)  # fmt: skip
+def test_an_argument_that_is_refused_shows_the_users_line_and_one_sentence(echo, slip: str):
+    lines = echo(slip).text.splitlines()
+    assert lines[0].startswith("Cell In[")
+    assert lines[1] == f"    {slip}"
+    assert re.fullmatch(r"(ValueError|FileNotFoundError): .+", lines[2])
+    assert len(lines) == 3
+
+
+def test_percent_tb_shows_all_of_a_refused_argument(echo):
+    echo("dfnb.start(3)")
+    assert "definitions.py" in echo("%tb").text
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "def mine():\n    raise ValueError('mine')\nmine()", "dfnb.start_many('say', 5)",
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    dfnb.start(3)",
+    ],
+    ids=["of-the-user", "of-an-operation", "while-handling"],
+)
+def test_what_no_raise_statement_of_ours_made_alone_is_shown_at_length(echo, cell: str):
+    assert "Traceback (most recent call last)" in echo(cell).text
+
+
+def test_a_wait_that_takes_too_long_for_asyncio_says_what_goes_on(echo):
+    cell = echo("""
+import asyncio
+@dfnb.orchestrator
+def waits(context):
+    yield context.wait_for_external_event("go")
+run = dfnb.start("waits", instance_id="a")
+await asyncio.wait_for(run, 0.01)
+""")
+    assert isinstance(cell.error, TimeoutError)
+    assert cell.text.splitlines()[1:] == [
+        "    await asyncio.wait_for(run, 0.01)", "TimeoutError: stopped waiting for a; it goes on in the background"
+    ]
+
+
+def test_without_the_extension_errors_are_shown_as_ever(echo):
+    echo("%unload_ext dfnb")
+    assert "Traceback (most recent call last)" in echo("dfnb.RetryOptions(0, 0)").text
