@@ -498,18 +498,36 @@ class HubFormatError(HubError):
 
 
 class HubUnavailableError(HubError):
-    """The store cannot take writes now. Everything acknowledged before is safe."""
+    """The store cannot take writes now. Everything acknowledged before is safe.
 
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
+    `kept`: whether the request that met it will be carried out all the same, which makes a second one do its work twice. False:
+    nothing of it was done; None: no request was made.
+    """
+
+    def __init__(self, path: str, problem: str, kept: bool | None = None) -> None:
+        super().__init__(path, problem, kept)
         self.path = path
         self.problem = problem
+        self.kept = kept
 
     def __str__(self) -> str:
-        return (
-            f"the hub {self.path} cannot be written now ({self.problem}). What was acknowledged is safe; "
-            "dfnb tries again every second and goes on by itself once writing works"
-        )
+        return f"the hub {self.path} cannot be written now ({self.problem}). What was acknowledged is safe; {self.outlook}"
+
+    def for_request(self, kept: bool | None) -> HubUnavailableError:
+        """The same as one request meets it."""
+        return type(self)(self.path, self.problem, kept)
+
+    @property
+    def outlook(self) -> str:
+        """What becomes of the request, or of the hub where there was none."""
+        if self.kept:
+            return (
+                "this request was already under way: dfnb keeps it and carries it out as soon as writing works again, unless the "
+                "hub is closed before; so do not repeat it"
+            )
+        if self.kept is None:
+            return "dfnb tries again every second and goes on by itself once writing works"
+        return "nothing of this request was done: repeat it once writing works"
 
 
 class HubClosedError(HubError):

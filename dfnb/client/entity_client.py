@@ -17,6 +17,7 @@ from dfnb.client.entities import (
     entity_id_of,
     status_of_entity,
 )
+from dfnb.client.instance import WaitInterrupted
 from dfnb.client.paging import read_token, token
 from dfnb.client.status import as_microseconds
 from dfnb.definitions import Registry
@@ -28,6 +29,7 @@ from dfnb.records.entity_id import EntityId
 from dfnb.records.log import LogLine
 
 T = TypeVar("T")
+_LOOK_SECONDS = 0.2
 EntityRef = EntityId | str
 """An entity as one names it: its id, or the id's text ``@name@key``."""
 
@@ -164,14 +166,30 @@ class EntityClient:
         return self._hub.problem
 
     def settle(self, future: Future[T]) -> T:
-        """The answer once it is on disk; a disk that refuses is an error now, not a wait without end."""
-        while True:
-            try:
-                return future.result(0.2)
-            except TimeoutError:
-                problem = self.problem
-                if problem is not None and not future.done():
-                    raise problem from None
+        """The answer once it is on disk; a hub that cannot go on is an error now, not a wait without end."""
+        try:
+            while True:
+                try:
+                    return future.result(_LOOK_SECONDS)
+                except TimeoutError:
+                    error = self.give_up(future)
+                    if error is not None:
+                        raise error from None
+        except KeyboardInterrupt:
+            undone = self._withdraw(future)
+            done = "nothing of the request was done" if undone else "the request was handed over and is carried out"
+            raise WaitInterrupted(f"stopped waiting; {done}") from None
+
+    def give_up(self, future: Future[Any]) -> HubUnavailableError | None:
+        """Why there is no sense in waiting on, None while there is; the request is then withdrawn if it still can be."""
+        problem = self.problem
+        if problem is None or future.done():
+            return None
+        withdrawn = self._withdraw(future)
+        return problem.for_request(None if withdrawn is None else not withdrawn) if not future.done() else None
+
+    def _withdraw(self, future: Future[Any]) -> bool | None:
+        return self._hub.withdraw(future)
 
 
 def _prefix(text: str | None) -> str | None:

@@ -50,11 +50,13 @@ class HubClientSide(HttpClientSide):
         """Start all of them or, when an id is taken by a running instance, none. Done once they are on disk."""
         explicit = [request.id for request in requests if not request.fresh]
         replaced = [record.key for record in self._find_ended(explicit)] if explicit else []
-        ack = Ack(len(requests))
+        ack = Ack(len(requests), [request.id for request in requests], starts=True)
         at = self.now()
+        self._check_room(request.input for request in requests)
         with self.changed:
             self._check_open()
             self._check_free(requests)
+            ack.ended = [self._ended[id] for id in explicit if id in self._ended]
             self._in_flight.add(ack)
             for request in requests:
                 self._admit(request, Message(request.event(), at, ack=ack))
@@ -72,12 +74,14 @@ class HubClientSide(HttpClientSide):
 
     def send(self, instance_id: str, event: HistoryEvent, operation: str) -> Future[None]:
         """Give a message to an instance. Raises when the instance's state does not allow the operation."""
+        if isinstance(event, EventRaised):
+            self._check_room([event.input])
         with self.changed:
             self._check_open()
             state = self._by_id.get(instance_id)
             if state is not None:
                 _check_allowed(state, event, operation)
-                ack = Ack(1)
+                ack = Ack(1, (instance_id,))
                 self._in_flight.add(ack)
                 self._put(state, Message(event, self.now(), ack=ack))
                 self.changed.notify_all()
@@ -93,6 +97,7 @@ class HubClientSide(HttpClientSide):
         state = self._revive(record)
         ack = Ack(1)
         with self.changed:
+            self._check_open()
             if self._by_id.setdefault(state.id, state) is not state:
                 raise InstanceConflictError(state.id, "Running", "rewind", "another call has rewound it already")
             self._readmit(state)

@@ -28,11 +28,12 @@ class EntityClientSide(WorkingSet):
     def signal_entities(self, requests: Sequence[SignalRequest]) -> Future[None]:
         """Send all of them. Done once they are on disk, which for what can run at once means: once they have run."""
         at = self.now()
+        self._check_room(request.input for request in requests)
         messages = [(request.entity, _operation(request, at)) for request in requests]
         return self._send_operations(messages)
 
     def _send_operations(self, operations: Sequence[tuple[str, Operation]]) -> Future[None]:
-        ack = Ack(len(operations))
+        ack = Ack(len(operations), [entity_id for entity_id, _ in operations])
         if not operations:
             ack.accept()
             return ack.future

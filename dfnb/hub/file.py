@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from shutil import disk_usage
 
 import duckdb
 
@@ -98,3 +99,11 @@ def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
 
 def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def free_bytes(path: str) -> int | None:
+    """How much the disk of a hub can still take; None if it cannot be told."""
+    try:
+        return disk_usage(os.path.dirname(path)).free
+    except OSError:
+        return None

@@ -84,7 +84,7 @@ class Journal:
         on_problem: Callable[[HubUnavailableError | None], None],
     ) -> None:
         self.path = path
-        self.problem: HubUnavailableError | None = None
+        self._refusal: str | None = None
         self.epoch = 0
         """Counts how often the file was let go: cursors of an earlier epoch are dead."""
         self._level = level
@@ -108,6 +108,11 @@ class Journal:
 
     # for the other threads
 
+    @property
+    def problem(self) -> HubUnavailableError | None:
+        """Why nothing can be written now, each time a new one: a traceback grows with everyone who raises the same."""
+        return None if self._refusal is None else HubUnavailableError(self.path, self._refusal)
+
     def start(self, pos: int) -> None:
         """Begin to write; the file holds all events up to `pos`."""
         self._last_pos = self._committed_pos = pos
@@ -116,7 +121,7 @@ class Journal:
     def submit(self, batch: Batch) -> None:
         """Hand over a batch; waits while too much is queued. Relaxed level: it counts as committed at once."""
         with self._wake:
-            self._wake.wait_for(lambda: self._backlog <= _BACKLOG_ROWS or self._stopping or self.problem is not None)
+            self._wake.wait_for(lambda: self._backlog <= _BACKLOG_ROWS or self._stopping or self._refusal is not None)
             self._batches.append(batch)
             self._backlog += len(batch)
             self._last_pos = max(self._last_pos, batch.last_pos)
@@ -136,8 +141,8 @@ class Journal:
         with self._wake:
             if self._stopping:
                 raise HubClosedError
-            if self.problem is not None:
-                raise self.problem
+            if self._refusal is not None:
+                raise HubUnavailableError(self.path, self._refusal, kept=False)
             self._jobs.append((job, future))
             self._wake.notify_all()
         return future
@@ -148,13 +153,13 @@ class Journal:
             return True  # a watcher looks: what it was called for is on disk, and waiting here would be for ever
         with self._wake:
             wanted = self._last_pos if pos is None else pos
-            self._wake.wait_for(lambda: self._committed_pos >= wanted or self._stopping or self.problem is not None)
+            self._wake.wait_for(lambda: self._committed_pos >= wanted or self._stopping or self._refusal is not None)
             return self._committed_pos >= wanted
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the same database, for reading."""
         with self._wake:
-            self._wake.wait_for(lambda: not self._away or self._stopping or self.problem is not None)
+            self._wake.wait_for(lambda: not self._away or self._stopping or self._refusal is not None)
             if self._away:
                 raise self.problem or HubClosedError()
             cursor = self._database.cursor()
@@ -171,7 +176,7 @@ class Journal:
             self._wake.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        self._refuse_jobs(HubClosedError())
+        self._refuse_jobs(HubClosedError)
 
     # the writer thread
 
@@ -222,7 +227,7 @@ class Journal:
             if not self._wait_for_disk():
                 return
         with self._wake:
-            solved, self.problem = self.problem, None
+            solved, self._refusal = self._refusal, None
             self._backlog -= len(rows)
             self._committed_pos = max(self._committed_pos, rows.last_pos)
             self._uncheckpointed += len(rows)
@@ -236,8 +241,8 @@ class Journal:
 
     def _wait_for_disk(self) -> bool:
         """Nobody waits for the disk but the writer. False: the journal is closed, and what comes later must not be saved either."""
-        assert self.problem is not None
-        self._refuse_jobs(self.problem)
+        why = self._refusal or ""
+        self._refuse_jobs(lambda: HubUnavailableError(self.path, why, kept=False))
         with self._wake:
             self._wake.notify_all()
             self._wake.wait_for(lambda: self._stopping, _RETRY_SECONDS)
@@ -246,21 +251,21 @@ class Journal:
                 self._abandoned = True
             return not self._stopping
 
-    def _refuse_jobs(self, error: Exception) -> None:
+    def _refuse_jobs(self, error: Callable[[], Exception]) -> None:
         with self._wake:
             jobs, self._jobs = list(self._jobs), deque()
         for _, future in jobs:
             if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+                future.set_exception(error())
 
     def _try_to_write(self, rows: Batch) -> bool:
         try:
-            if self.problem is None or not self._recover(rows):
+            if self._refusal is None or not self._recover(rows):
                 self._write(rows)
         except (duckdb.Error, OSError, HubError) as error:
             self._clear()
-            first = self.problem is None
-            self.problem = HubUnavailableError(self.path, first_line(error))
+            first = self._refusal is None
+            self._refusal = first_line(error)
             if first:
                 self._on_problem(self.problem)
             return False

@@ -11,7 +11,8 @@ import heapq
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -19,9 +20,11 @@ from dfnb.errors import (
     HubClosedError,
     HubUnavailableError,
     InstanceExistsError,
+    InstanceNotFoundError,
 )
 from dfnb.hub.entity_reader import entity_row
 from dfnb.hub.entity_state import EntityState, OperationMessage
+from dfnb.hub.file import free_bytes
 from dfnb.hub.http_state import CallKey, CallStep, WaitingCall
 from dfnb.hub.ids import id_hash
 from dfnb.hub.journal import Journal, Row
@@ -36,6 +39,11 @@ from dfnb.records.instance import InstanceRecord
 T = TypeVar("T")
 
 DURABILITY_LEVELS = ("durable", "relaxed", "memory")
+
+_LARGE = 100_000
+"""What is smaller is not worth a look at the disk."""
+_COPIES = 3
+"""So many times a value is on disk at the same time: in the log, in the file, and as what a checkpoint puts aside."""
 
 
 class WorkingSet:
@@ -163,7 +171,7 @@ class WorkingSet:
             self.changed.notify_all()
         self._journal.close(abandon=abandon)
         self._local = threading.local()  # all threads' cursors
-        self._refuse_in_flight(HubClosedError())
+        self._refuse_in_flight(HubClosedError)
         with self.changed:
             chores, self._chores = self._chores, deque()
         for chore in chores:
@@ -180,23 +188,80 @@ class WorkingSet:
     def _check_open(self) -> None:
         if self._closed:
             raise HubClosedError
-        if self._journal.problem is not None:
-            raise self._journal.problem
+        problem = self._journal.problem
+        if problem is not None:
+            raise problem.for_request(kept=False)
+
+    def _check_room(self, texts: Iterable[str | None]) -> None:
+        """Refuse what the disk has no room for while nothing of it is done: once begun, it would hold up all that comes later."""
+        size = sum(len(text) for text in texts if text is not None)
+        free = free_bytes(self.path) if size >= _LARGE and self.path != ":memory:" else None
+        if free is not None and free < _COPIES * size:
+            why = f"it takes {_COPIES * size / 1e6:,.1f} MB for a while, and its disk has {free / 1e6:,.1f} MB free"
+            raise HubUnavailableError(self.path, why, kept=False)
 
     def _on_problem(self, problem: HubUnavailableError | None) -> None:
         """The disk has begun to refuse, or (None) to take writes again: the engine rests in between."""
         if problem is not None:
-            self._refuse_in_flight(problem)
+            with self.changed:
+                withdrawn = self._withdraw(self._in_flight)
+                self._in_flight -= withdrawn
+            for ack in withdrawn:
+                ack.refuse(problem.for_request(kept=False))
+            self._refuse_in_flight(lambda: problem.for_request(kept=True))
             return
         with self.changed:
             self.changed.notify_all()
 
-    def _refuse_in_flight(self, error: Exception) -> None:
+    def _refuse_in_flight(self, error: Callable[[], Exception]) -> None:
         """Nobody waits for ever: what is not acknowledged is answered with the reason."""
         with self.changed:
             acks, self._in_flight = self._in_flight, set()
         for ack in acks:
-            ack.refuse(error)
+            ack.refuse(error())
+
+    # what is taken back
+
+    def withdraw(self, future: Future[Any]) -> bool | None:
+        """Undo a request nobody waits for any longer. False: the engine has begun with it; None: it is no request, or is over."""
+        with self.changed:
+            acks = {ack for ack in self._in_flight if ack.future is future and not future.done()}
+            withdrawn = self._withdraw(acks)
+            self._in_flight -= withdrawn
+        return bool(withdrawn) if acks else None
+
+    def _withdraw(self, acks: Iterable[Ack]) -> set[Ack]:
+        """Those of the requests that the engine has not begun with, whose messages leave the inboxes. With the lock held."""
+        withdrawn: set[Ack] = set()
+        gone: set[InstanceState] = set()
+        for ack in sorted(acks, key=lambda ack: ack.starts):  # what was sent to an instance first, then its start
+            holders = {id: holder for id in ack.to if (holder := self._holder(id)) is not None}
+            if not _all_there(ack, list(holders.values())):
+                continue
+            withdrawn.add(ack)
+            for holder in holders.values():
+                holder.inbox = [message for message in holder.inbox or () if message.ack is not ack] or None  # type: ignore[assignment]
+            if ack.starts:
+                gone.update(self._dismiss(ack))
+        if gone:
+            self._ready = deque(state for state in self._ready if state not in gone)
+        return withdrawn
+
+    def _holder(self, id: str) -> InstanceState | EntityState | None:
+        return self._entity_by_id.get(id) if id.startswith("@") else self._by_id.get(id)
+
+    def _dismiss(self, ack: Ack) -> list[InstanceState]:
+        """The opposite of `_admit`: the instances were never started, and those whose ids they took are found again."""
+        states = [self._by_id.pop(id) for id in ack.to]
+        for state in states:
+            del self._states[state.key]
+            for waiter in state.waiters or ():
+                if waiter.set_running_or_notify_cancel():
+                    waiter.set_exception(InstanceNotFoundError(state.id))
+        for record in ack.ended:
+            if self._dirty.get(record.key) is record:  # else the file has it
+                self._ended[record.id] = record
+        return states
 
     # inboxes
 
@@ -373,6 +438,13 @@ class WorkingSet:
         told = frozenset(ids) if self._watchers else frozenset()
         for watcher in self._watchers:
             watcher(told)
+
+
+def _all_there(ack: Ack, holders: Sequence[InstanceState | EntityState]) -> bool:
+    """Whether all messages of a request are still in the inboxes, and nobody else's with those that are to start something."""
+    waiting = [message.ack for holder in holders for message in holder.inbox or ()]
+    mine = waiting.count(ack)
+    return 0 < mine == len(ack.to) and (mine == len(waiting) or not ack.starts)
 
 
 def _upsert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Row]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -42,12 +42,18 @@ from dfnb.records.log import LogLine
 
 
 class Ack:
-    """Answers one client call once all its messages are on disk."""
+    """Answers one client call once all its messages are on disk.
 
-    __slots__ = ("_left", "future")
+    `to`: whom each message was for, by id, as long as the call can be withdrawn; `ended`: whose ids a start has taken over.
+    """
 
-    def __init__(self, messages: int) -> None:
+    __slots__ = ("_left", "ended", "future", "starts", "to")
+
+    def __init__(self, messages: int, to: Sequence[str] = (), *, starts: bool = False) -> None:
         self.future: Future[None] = Future()
+        self.to = to
+        self.starts = starts
+        self.ended: Sequence[InstanceRecord] = ()
         self._left = messages
 
     def one_saved(self) -> bool:

@@ -79,7 +79,8 @@ def of_error(error: Exception, note: Callable[[Exception], str]) -> Response:
     if isinstance(error, InstanceConflictError | InstanceExistsError):
         return failure(409, _CONFLICT, str(error), "System.InvalidOperationException")
     if isinstance(error, HubUnavailableError | HubClosedError):
-        return failure(503, _BROKEN, _without_path(error), "System.InvalidOperationException", _SOON)
+        kept = isinstance(error, HubUnavailableError) and error.kept  # who repeated it would have it done twice
+        return failure(503, _BROKEN, _without_path(error), "System.InvalidOperationException", None if kept else _SOON)
     if isinstance(error, NotRegisteredError | ValueError | TypeError):  # a PayloadError is a TypeError
         return bad_argument(str(error))
     return failure(500, _BROKEN, f"{WHERE} {note(error)}", "System.Exception")
@@ -87,8 +88,11 @@ def of_error(error: Exception, note: Callable[[Exception], str]) -> Response:
 
 def _without_path(error: HubUnavailableError | HubClosedError) -> str:
     """Callers from outside are not told where the hub's file lies."""
-    closed = isinstance(error, HubClosedError)
-    return "the hub is closed; ask again once it is open" if closed else "the hub cannot be written to at present; ask again later"
+    if isinstance(error, HubClosedError):
+        return "the hub is closed; ask again once it is open"
+    if error.kept:
+        return "the hub cannot be written to at present; this request is kept and will be carried out then, so do not repeat it"
+    return "the hub cannot be written to at present; ask again later"
 
 
 def bad_argument(text: str) -> Response:

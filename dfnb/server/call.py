@@ -85,14 +85,14 @@ class Call:
         return await off_loop(read, body, whole=whole) if len(body) > _LARGE else read(body, whole=whole)
 
     async def settled(self, future: Future[T]) -> T:
-        """What is on disk now; a disk that refuses is an error, not a wait without end."""
+        """What is on disk now; a hub that cannot go on is an error, not a wait without end."""
         waiting = asyncio.wrap_future(future)
         waiting.add_done_callback(_look_at)
         while not waiting.done():
             await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
-            problem = self.client.problem
-            if problem is not None and not waiting.done():
-                raise problem
+            error = self.client.give_up(future)
+            if error is not None and not waiting.done():
+                raise error
         return waiting.result()
 
 

@@ -103,8 +103,9 @@ def call_under_way(app: df.DurableApp, hub: str) -> dict[str, Any]:
     make_room()
     until(lambda: not app.state.problem)
     after = app.client.start("waiter", instance_id="after").status()
+    carried_out = app.client.status("large").runtime_status
     app.close()
-    return {"answer": answer, "after": str(after.runtime_status)}
+    return {"answer": answer, "after": str(after.runtime_status), "carried out": str(carried_out)}
 
 
 def closed_while_full(app: df.DurableApp, hub: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def test_calls_are_refused_with_a_sentence_and_work_goes_on_when_there_is_room(t
     for call in ("start", "event", "compact"):
         said = told["answers"][call]["said"]
         assert "hub.duckdb cannot be written now" in said
-        assert "What was acknowledged is safe" in said
+        assert "What was acknowledged is safe; nothing of this request was done" in said
     assert told["answers"]["status"]["said"] == "OrchestrationRuntimeStatus.Running"
     assert told["answers"]["list"]["said"].isdigit()
     assert told["answers"]["history"]["said"] == "True"
@@ -46,7 +46,8 @@ def test_the_call_that_fills_the_disk_is_answered(tmp_path: Path) -> None:
     told = play("call_under_way", tmp_path)
     assert "cannot be written now" in told["answer"]["said"]
     assert told["answer"]["seconds"] < SOON
-    assert told["after"] == "OrchestrationRuntimeStatus.Running"
+    assert "do not repeat it" in told["answer"]["said"]
+    assert told["after"] == told["carried out"] == "OrchestrationRuntimeStatus.Running"
 
 
 def test_closing_on_a_full_disk_takes_no_time_and_loses_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfnb.errors import HubClosedError
+from dfnb.errors import HubClosedError, HubUnavailableError
 from dfnb.hub.journal import Batch, Journal, Row
 
 
@@ -258,3 +258,16 @@ def test_a_hub_in_memory_has_nothing_to_compact(tmp_path: Path) -> None:
     journal.start(-1)
     assert journal.run(journal.rewrite).result(5) == (0, 0)
     journal.close()
+
+
+def test_everyone_is_refused_with_an_error_of_his_own(journal: Journal) -> None:
+    """An error that is raised twice tells the second one of the first one's lines."""
+    journal._refusal = "it is full"
+    refused = []
+    for _ in range(2):
+        with pytest.raises(HubUnavailableError) as error:
+            journal.run(lambda connection: None)
+        refused.append(error.value)
+    assert refused[0] is not refused[1]
+    assert journal.problem is not journal.problem
+    journal._refusal = None

@@ -11,13 +11,14 @@ import pytest
 
 from dfnb.errors import (
     HubClosedError,
+    HubUnavailableError,
     InstanceConflictError,
     InstanceExistsError,
     InstanceFinishedError,
     InstanceNotFoundError,
 )
 from dfnb.hub.hub import TaskHub
-from dfnb.hub.protocol import StartRequest
+from dfnb.hub.protocol import SignalRequest, StartRequest
 from dfnb.hub.state import Message
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
@@ -27,6 +28,7 @@ from dfnb.records.history import (
     ExecutionRewound,
     ExecutionStarted,
     ExecutionSuspended,
+    OrchestratorStarted,
     TaskCompleted,
     TaskScheduled,
     TimerCreated,
@@ -273,6 +275,87 @@ def test_a_purge_of_an_old_record_does_not_touch_who_has_the_id_now(hub: TaskHub
 
 
 # who watches, who reads
+
+
+# a disk that refuses
+
+FULL = HubUnavailableError("hub.duckdb", "it is full")
+
+
+def refused(future: Any) -> HubUnavailableError:
+    error = future.exception(0)
+    assert isinstance(error, HubUnavailableError)
+    return error
+
+
+def test_a_request_the_engine_has_not_begun_with_is_withdrawn_when_the_disk_refuses(hub: TaskHub, hand: Any) -> None:
+    hand.start("running")
+    hand.start("a", input="1")
+    hand.end("a", "old")
+    started = hub.start_instances([request("a", input="2"), request("new")])
+    calls = [
+        started,
+        hub.send("running", EventRaised("go", "1"), "raise an event to"),
+        hub.send("new", EventRaised("go", "1"), "raise an event to"),
+        hub.signal_entities([SignalRequest("@counter@x", "add")]),
+    ]
+    waiting = hub.when_ended("new")
+    hub._on_problem(FULL)
+    assert [refused(call).kept for call in calls] == [False] * 4
+    assert "nothing of this request was done" in str(refused(started))
+    assert isinstance(waiting.exception(0), InstanceNotFoundError)
+    assert hand.turn() == ["running"]
+    assert hub.take_ready_entities(10)[0][1] == []
+    assert [type(row.event) for row in hand.history("running")][1:] == [OrchestratorStarted]
+    assert hub.find("new") is None
+    assert (hub.find("a").status, hub.resumed) == ("Completed", 1)
+    assert hub.when_ended("a").result(0).end.result == "old"
+
+
+def test_a_request_under_way_when_the_disk_refuses_is_kept_and_says_so(hub: TaskHub, hand: Any) -> None:
+    started = hub.start_instances([request("a"), request("b")])
+    taken = hub.take_ready(hand.now(), 1)
+    hub._on_problem(FULL)
+    assert refused(started).kept
+    assert "do not repeat it" in str(refused(started))
+    for state, messages in taken:
+        hub.put_back(state, messages)
+    assert hand.turn() == ["a", "b"]
+
+
+def test_nobody_is_refused_with_the_error_of_another(hub: TaskHub) -> None:
+    calls = [hub.start_instances([request(id)]) for id in "ab"]
+    hub._on_problem(FULL)
+    assert refused(calls[0]) is not refused(calls[1])
+
+
+def test_one_request_is_withdrawn_and_the_others_stay(hub: TaskHub, hand: Any) -> None:
+    first, second, third = (hub.start_instances([request(id)]) for id in "abc")
+    event = hub.send("c", EventRaised("go", "1"), "raise an event to")
+    assert hub.withdraw(second) is True
+    assert hub.withdraw(second) is None
+    assert hub.withdraw(third) is False
+    assert hand.turn() == ["a", "c"]
+    assert (first.result(5), event.result(5)) == (None, None)
+    assert hub.withdraw(first) is None
+
+
+def test_what_the_disk_has_no_room_for_is_not_begun(open_hub: Any, hand_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = open_hub()
+    hand = hand_of(hub)
+    hand.start("a")
+    monkeypatch.setattr("dfnb.hub.memory.free_bytes", lambda path: 1_000_000)
+    large = "1" * 400_000
+    for call in (
+        lambda: hub.start_instances([request("large", input=large)]),
+        lambda: hub.send("a", EventRaised("go", large), "raise an event to"),
+        lambda: hub.signal_entities([SignalRequest("@counter@x", "set", large)]),
+    ):
+        with pytest.raises(HubUnavailableError, match=r"takes 1.2 MB for a while, and its disk has 1.0 MB free") as refusal:
+            call()
+        assert refusal.value.kept is False
+    assert hand.turn() == []
+    hand.start("small")
 
 
 def test_watchers_hear_of_every_commit_until_they_stop(hub: TaskHub, hand: Any) -> None:

@@ -44,7 +44,8 @@ def test_the_short_and_the_long_shape_of_an_error() -> None:
             b"cannot resume instance 'x' while it is Running; wait",
         ),
         (errors.InstanceExistsError("x", "Running"), 409, b"choose another id, or terminate it first"),
-        (errors.HubUnavailableError("/home/me/hub.duckdb", "/home/me is full"), 503, b"cannot be written to at present"),
+        (errors.HubUnavailableError("/home/me/hub.duckdb", "/home/me is full"), 503, b"cannot be written to at present; ask again"),
+        (errors.HubUnavailableError("/home/me/hub.duckdb", "/home/me is full", kept=True), 503, b"so do not repeat it"),
         (errors.HubClosedError("/home/me/hub.duckdb"), 503, b"the hub is closed"),
         (errors.NotRegisteredError("orchestrator", "trip", ["trips"]), 400, b"did you mean 'trips'?"),
         (errors.PayloadError("cannot be written"), 400, b"cannot be written"),
@@ -59,7 +60,7 @@ def test_each_error_has_its_code(error: Exception, status: int, body: bytes) -> 
     assert body in bytes(answer.body)
     assert b"/home/me" not in answer.body
     assert b"Traceback" not in answer.body
-    assert ("retry-after" in answer.headers) == (status == 503)
+    assert ("retry-after" in answer.headers) == (status == 503 and b"do not repeat" not in answer.body)
 
 
 def test_an_unexpected_error_is_noted_and_only_its_id_is_told() -> None:

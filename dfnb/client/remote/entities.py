@@ -145,6 +145,10 @@ class RemoteEntityClient(EntityClient, abc.ABC):
         """None: the disk of the hub is the other side's."""
         return None
 
+    def _withdraw(self, future: Future[Any]) -> bool | None:
+        """None: what was sent was sent."""
+        return None
+
 
 def done(result: T) -> Future[T]:
     """A future of what is there already."""
