@@ -298,6 +298,16 @@ def test_new_keys_shut_out_who_had_the_old_ones(opened: Open, hub: Path) -> None
     assert facts.key == new
 
 
+def test_new_keys_end_the_streams_that_the_old_ones_opened(opened: Open) -> None:
+    server = opened().serve(port=0)
+    headers = {"accept": "text/event-stream", "x-functions-key": str(server.key)}
+    with httpx.stream("GET", f"{server.url}{BASE}/changes", headers=headers, timeout=10) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == ": here"
+        server.rotate_key()
+        assert "".join(lines) == ""
+
+
 def test_a_key_is_new_once(opened: Open) -> None:
     app = opened()
     assert app.serve(port=0).key_is_new

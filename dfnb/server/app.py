@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import quote
 
@@ -161,17 +162,16 @@ class ManagementApp:
     async def _operate(self, request: Request, path: str, found: Match) -> Response:
         query = Query(request.scope["query_string"])
         route = found.route
-        scope = None
+        check: Callable[[], LinkScope | None] = partial(self.guard.check_key, request, query)
         if route.verb:
-            scope = self.guard.check_instance(request, query, found.params["instanceId"], route.verb)
-        else:
-            self.guard.check_key(request, query)
+            check = partial(self.guard.check_instance, request, query, found.params["instanceId"], route.verb)
+        scope = check()
         hub = query.text("taskHub")
         if hub is not None and hub.lower() != self.settings.task_hub.lower():
             return answers.bad_argument(f"this server has one task hub, {self.settings.task_hub!r}, not {hub!r}")
         origin = self._origin_of(request)
         handler: Handler = next(getattr(one, route.operation) for one in self._handlers if hasattr(one, route.operation))
-        return await handler(Call(self._house, request, query, found.params, origin, _url_of(request, origin, path), scope))
+        return await handler(Call(self._house, request, query, found.params, origin, _url_of(request, origin, path), check, scope))
 
     def _origin_of(self, request: Request) -> str:
         """What is in front of the path for whoever sent this request."""

@@ -78,6 +78,10 @@ class Changes:
     def close(self) -> None:
         """Have all who wait look again; nobody is to wait any more."""
         self.is_closing = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have all who wait look again."""
         with self._lock:
             waiting = [ticket for tickets in self._tickets.values() for ticket in tickets]
         _tell(waiting, frozenset())

@@ -1,4 +1,4 @@
-"""Requests that stay: long polls, and streams of server-sent events."""
+"""Requests that stay: long polls, and streams of server-sent events. They stay no longer than their key or link opens something."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ async def wait_for_end(call: Call, instance_id: str, seconds: float, known: Know
     """
     call.house.followers.check()
     with call.house.followers.one():
-        return await _unless_gone(call.request, _wait_for_end(call, instance_id, time.monotonic() + seconds, known)) or False
+        has_ended = await _unless_gone(call.request, _wait_for_end(call, instance_id, time.monotonic() + seconds, known)) or False
+    call.check()
+    return has_ended
 
 
 async def _wait_for_end(call: Call, instance_id: str, limit: float, known: Known | None) -> bool:
@@ -55,8 +57,8 @@ async def _wait_for_end(call: Call, instance_id: str, limit: float, known: Known
                 record = await off_loop(call.client.record, instance_id)
             if record.is_terminal or (known is not None and await known.is_old(instance_id)):
                 return record.is_terminal
-            left = limit - time.monotonic()
-            if left <= 0 or changes.is_closing or not await ticket.wait(left):
+            left = call.at_most(limit - time.monotonic())
+            if left <= 0 or changes.is_closing or not call.may_stay() or not await ticket.wait(left):
                 return False
 
 
@@ -95,7 +97,7 @@ async def _statuses(call: Call, statuses: Statuses, instance_id: str) -> AsyncIt
     show_input = call.query.flag("showInput", True)
     changes = call.house.changes
     with call.house.followers.one(), changes.ticket(instance_id) as ticket:
-        while not changes.is_closing:
+        while not changes.is_closing and call.may_stay():
             try:
                 shown = await statuses.show(instance_id, show_input)
             except InstanceNotFoundError:
@@ -109,7 +111,7 @@ async def _statuses(call: Call, statuses: Statuses, instance_id: str) -> AsyncIt
                 known = id
             if shown.record.is_terminal:
                 return
-            if await ticket.wait(_HEARTBEAT_SECONDS):
+            if await ticket.wait(call.at_most(_HEARTBEAT_SECONDS)):
                 await asyncio.sleep(_PAUSE_SECONDS)  # at most ten events a second, however often it changes
             else:
                 yield b": still here\n\n"
@@ -125,10 +127,11 @@ async def _changes(call: Call) -> AsyncIterator[bytes]:
     changes = call.house.changes
     with call.house.followers.one(), changes.ticket(None) as ticket:
         yield b": here\n\n"
-        while not changes.is_closing:
-            if not await ticket.wait(_HEARTBEAT_SECONDS):
-                yield b": still here\n\n"
-                continue
-            await asyncio.sleep(_PAUSE_SECONDS)
+        while not changes.is_closing and call.may_stay():
             ids, ticket.ids = sorted(ticket.ids), set()
-            yield b"event: changes\ndata: %s\n\n" % answers.encode(ids)
+            if ids:
+                yield b"event: changes\ndata: %s\n\n" % answers.encode(ids)
+            if await ticket.wait(_HEARTBEAT_SECONDS):
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                yield b": still here\n\n"

@@ -89,6 +89,10 @@ class Guard:
             raise Refused(message(403, f"this link may not {verb}"))
         return scope
 
+    def seconds_left(self, scope: Scope) -> float:
+        """How long a link lasts yet."""
+        return math.inf if scope.expires_at is None else (scope.expires_at - self._now()) / 1_000_000
+
     def is_system(self, given: str) -> bool:
         return _same(given, self._keys.system)
 

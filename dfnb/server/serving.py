@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import msgspec
 
@@ -120,6 +121,7 @@ class Serving:
         self._lock = threading.RLock()
         self._facts: ServerFacts | None = None
         self._mounted: Links | None = None
+        self._apps: WeakSet[ManagementApp] = WeakSet()
         self.server: Server | None = None
 
     @property
@@ -171,6 +173,7 @@ class Serving:
         chosen = dataclasses.replace(settings if settings is not None else ServerSettings(), **options)
         app = ManagementApp(self._client, self.keys, chosen, self._registry, self._now, self._failures)
         with self._lock:
+            self._apps.add(app)
             self._mounted = app.links
             if self.server is None:
                 self._client.links = app.links
@@ -189,6 +192,7 @@ class Serving:
             listening.close()
             raise
         app.own_origin = listener.url
+        self._apps.add(app)
         key = self.keys.system if asked.require_key else None
         key_is_new = key is not None and (self._facts is None or self._facts.key != key)
         self.server = Server(self, app, listener, asked, key_is_new)
@@ -238,9 +242,11 @@ class Serving:
                 stopped.shut(timeout)
 
     def rotate_key(self) -> str:
-        """Take new keys, and tell the side file."""
+        """Take new keys, and tell the side file and the requests that stay."""
         with self._lock:
             self.keys.rotate()
+            for app in list(self._apps):
+                app.changes.wake()
             if self._facts is not None and self._facts.key is not None:
                 self._write(dataclasses.replace(self._facts, key=self.keys.system))
             return self.keys.system

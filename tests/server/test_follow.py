@@ -6,9 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from dfnb.client.links import BASE_PATH
 
 SSE = {"accept": "text/event-stream"}
 SOON = 10
@@ -165,6 +168,94 @@ def test_a_caller_that_hangs_up_waits_no_more(server: Any, method: str) -> None:
 
     asyncio.run(ask())
     assert nothing_is_left(server)
+
+
+class TestWhatOpensNothingAnyMore:
+    """Keys that were replaced and links that have expired, while somebody waits with them."""
+
+    @staticmethod
+    def link(server: Any, **facts: Any) -> str:
+        url = server.app.links.management("x", verbs=["status", "restart"], **facts)["statusQueryGetUri"]
+        return str(url).partition(BASE_PATH)[2]
+
+    def test_new_keys_answer_a_long_poll(self, server: Any) -> None:
+        server.bring("Running", "x")
+
+        async def ask() -> None:
+            headers = {"prefer": "wait=60"}
+            by_link = asyncio.create_task(server.asking("GET", self.link(server), headers=headers, key=False))
+            by_key = asyncio.create_task(server.asking("GET", "/instances/x", headers=headers, key=server.keys.system))
+            await until_one_waits(server, 2)
+            server.keys.rotate()
+            server.app.changes.wake()
+            for poll in (by_link, by_key):
+                answer = await asyncio.wait_for(poll, SOON)
+                assert (answer.status, b"Running" in answer.body) == (401, False)
+
+        asyncio.run(ask())
+        assert nothing_is_left(server)
+
+    def test_new_keys_end_a_stream_before_it_says_more(self, server: Any) -> None:
+        server.bring("Running", "x")
+
+        async def follow() -> None:
+            link = self.link(server)
+            async with (
+                following(server, link, key=False) as (by_link, _, one),
+                following(server, "/instances/x") as (by_key, _, two),
+                following(server, "/changes") as (changes, _, three),
+            ):
+                assert [await stream.state() for stream in (by_link, by_key)] == ["Running", "Running"]
+                await until_one_waits(server, 3)
+                server.keys.rotate()
+                server.client.raise_event("x", "go", "secret")
+                assert [await stream.event() for stream in (by_link, by_key, changes)] == [None, None, None]
+                await asyncio.wait_for(asyncio.gather(one, two, three), SOON)
+
+        asyncio.run(follow())
+        assert nothing_is_left(server)
+
+    def test_who_waits_without_a_key_is_not_sent_away(self, serve: Callable[..., Any]) -> None:
+        server = serve(require_key=False)
+
+        async def follow() -> None:
+            async with following(server, "/changes", key=False) as (stream, _, _):
+                await until_one_waits(server)
+                server.keys.rotate()
+                server.app.changes.wake()
+                server.client.start("echo", 1, instance_id="a")
+                assert (await stream.event() or {})["data"] == '["a"]'
+
+        asyncio.run(follow())
+        assert nothing_is_left(server)
+
+    def test_an_expired_link_answers_a_long_poll(self, server: Any) -> None:
+        server.bring("Running", "x")
+
+        async def ask() -> None:
+            link = self.link(server, expires_in=timedelta(seconds=1))
+            poll = asyncio.create_task(server.asking("GET", link, headers={"prefer": "wait=60"}, key=False))
+            await until_one_waits(server)
+            server.clock.advance(timedelta(seconds=2))
+            answer = await asyncio.wait_for(poll, SOON)
+            assert (answer.status, answer.json()["Message"]) == (401, "this link has expired")
+
+        asyncio.run(ask())
+        assert nothing_is_left(server)
+
+    def test_an_expired_link_ends_a_stream(self, server: Any) -> None:
+        server.bring("Running", "x")
+
+        async def follow() -> None:
+            link = self.link(server, expires_in=timedelta(seconds=1))
+            async with following(server, link, key=False) as (stream, _, task):
+                assert await stream.state() == "Running"
+                server.clock.advance(timedelta(seconds=2))
+                assert await stream.event() is None
+                await asyncio.wait_for(task, SOON)
+
+        asyncio.run(follow())
+        assert nothing_is_left(server)
 
 
 # streams
