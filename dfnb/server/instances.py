@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from dfnb.client.links import BASE_PATH
 from dfnb.client.status import DurableOrchestrationStatus
-from dfnb.errors import InstanceNotFoundError, NotRegisteredError
+from dfnb.errors import InstanceConflictError, InstanceNotFoundError, NotRegisteredError
 from dfnb.hub.protocol import StartRequest
 from dfnb.records.history import (
     EventRaised,
@@ -152,7 +152,11 @@ class InstanceHandlers:
 
     async def purge_instance(self, call: Call) -> Response:
         force = call.query.flag("force")
-        result = await off_loop(call.client.purge, call.params["instanceId"], force=force)
+        try:
+            result = await off_loop(call.client.purge, call.params["instanceId"], force=force)
+        except InstanceConflictError as error:
+            advice = "terminate it first, or purge it with ?force=true"
+            raise InstanceConflictError(error.instance_id, error.status, error.operation, advice) from None
         return answers.data({"instancesDeleted": result.instances_deleted}) if result.instances_deleted else answers.empty(404)
 
     async def purge_instances(self, call: Call) -> Response:

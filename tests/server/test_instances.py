@@ -384,6 +384,14 @@ def test_purging_one_says_so_and_it_is_gone(server: Any) -> None:
     assert (again.status, again.body) == (404, b"")
 
 
+def test_the_refusal_of_a_purge_says_how_to_purge_all_the_same_over_http(server: Any) -> None:
+    server.bring("Running", "x")
+    answer = server.ask("DELETE", "/instances/x")
+    assert (answer.status, answer.json()["ExceptionMessage"]) == (
+        409, "cannot purge instance 'x' while it is Running; terminate it first, or purge it with ?force=true",
+    )  # fmt: skip
+
+
 def test_purging_many_needs_a_beginning(server: Any) -> None:
     for query in ("", "?createdTimeFrom=", "?createdTimeFrom=yesterday", "?createdTimeTo=2026-01-01"):
         answer = server.ask("DELETE", f"/instances{query}")
