@@ -50,7 +50,7 @@ PURE_ROOMS = {"errors", "records", "replay"}
 IMPURE = {"asyncio", "concurrent", "httpx", "multiprocessing", "random", "secrets", "socket", "subprocess", "threading", "time"}
 CLOCKS_AND_DICE = {"datetime.now", "datetime.utcnow", "date.today", "datetime.today", "uuid.uuid1", "uuid.uuid4"}
 MAY_START_THREADS = (
-    "engine/", "hub/journal.py", "notebook/answers.py", "notebook/live.py", "server/listener.py", "server/user_code.py",
+    "engine/", "hub/journal.py", "notebook/answers.py", "notebook/publisher.py", "server/listener.py", "server/user_code.py",
     "threads.py",
 )  # fmt: skip
 HEAVY = {"IPython", "aiohttp", "anywidget", "asyncio", "azure", "grpc", "httpx", "ipywidgets", "starlette", "uvicorn"}

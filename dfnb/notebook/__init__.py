@@ -31,6 +31,7 @@ def load(shell: Shell) -> None:
             complete.register(shell),
             formatters.register(shell),
             traceback.register(shell),
+            live.register(shell),
             DEFAULT.subscribe(lambda definition, outcome: live.touch_all()),
         ]
     try:
@@ -49,7 +50,7 @@ def _open_hub(shell: Shell) -> apps.DurableApp:
 def unload(shell: Shell) -> None:
     """Close the hub and take everything away again; for ``%reload_ext`` the hub stays open."""
     if not _is_reloading():
-        live.stop_views()
+        commands.leave()
         apps.close()
         live.close()
     for step in reversed(_undo.pop(id(shell), [])):

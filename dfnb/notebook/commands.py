@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,7 @@ from dfnb.client.instance import Instance
 from dfnb.client.remote.follow import Followed
 from dfnb.client.status import DurableOrchestrationStatus
 from dfnb.client.tables import EntitiesTable, InstancesTable
-from dfnb.errors import nearest
+from dfnb.errors import HubClosedError, nearest
 from dfnb.notebook import arguments, live, serving
 from dfnb.notebook import attach as attaching
 from dfnb.notebook.formatters import HistoryTable
@@ -127,6 +128,12 @@ def _counted_entities(app: DurableApp) -> str:
     return f"{number} {'entity' if number == '1' else 'entities'}"
 
 
+def leave() -> None:
+    """Have the views of the hub that is open, if one is, say that it is about to be closed."""
+    with contextlib.suppress(HubClosedError):
+        live.stop_views(apps.current().client)
+
+
 @_command(
     "open PATH [--durability durable|relaxed|memory] [--strict]", "open a hub; the one open before is closed",
     options=("durability",), flags=("strict",),
@@ -135,7 +142,7 @@ def _open(user_ns: Names, rest: str) -> None:
     words, options = arguments.words_and_options(rest, ("durability",), ("strict",))
     if len(words) != 1:
         raise UsageError("open takes one path, such as `%dfnb open trip.duckdb`")
-    live.stop_views()
+    leave()
     app = apps.open(
         arguments.path(words[0], user_ns), durability=options.get("durability", "durable"), strict="strict" in options,
         restore_server=True,
@@ -147,7 +154,7 @@ def _open(user_ns: Names, rest: str) -> None:
 def _stop(user_ns: Names, rest: str) -> None:
     app = apps.current()
     left = app.state.open_instances
-    live.stop_views()
+    leave()
     apps.close()
     goes_on = f"; {left} {_instances(left)} will go on when it is opened again" if left else ""
     print(f"dfnb: hub {shown(app.path)} is closed{goes_on}")
@@ -321,7 +328,11 @@ def _http(user_ns: Names, rest: str) -> HttpLog:
     latest = arguments.count(options["latest"], "--latest") if "latest" in options else None
     log = _instance(user_ns, word).http(latest=latest)
     if "har" in options:
-        written = log.save_har(arguments.path(options["har"], user_ns))
+        path = arguments.path(options["har"], user_ns)
+        try:
+            written = log.save_har(path)
+        except OSError as error:
+            raise UsageError(f"the archive cannot be written to {path}: {error.strerror}") from None
         print(f"{len(log)} {'exchange' if len(log) == 1 else 'exchanges'} written to {shown(str(written))}")
     return log
 

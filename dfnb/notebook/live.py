@@ -1,6 +1,6 @@
 """Live views: the only hop from the hub's threads to the browser.
 
-The hub says which instances changed, on its writer thread, which only notes the views concerned. One publisher thread looks at
+The hub says which instances changed, on its writer thread, which only notes the views concerned. A publisher thread looks at
 what changed and sends it, at most ten times a second, and nothing when nothing changed. When the instance has ended, static HTML
 takes the widget's place, so that a saved notebook shows it.
 """
@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -22,16 +23,12 @@ from IPython.display import DisplayHandle, publish_display_data
 
 from dfnb.errors import DfnbError, HubClosedError
 from dfnb.notebook import display, terminal
-from dfnb.notebook.answers import Answers
 from dfnb.notebook.followed import FollowedTracker
+from dfnb.notebook.publisher import Publisher
 from dfnb.notebook.snapshot import STOPPED, InstanceTracker, Picture
 from dfnb.notebook.tables import TableTracker
 
 logger = logging.getLogger("dfnb")
-
-_PAUSE_SECONDS = 0.1
-_SHARE_OF_TIME = 5
-"""Looking may take a fifth of the publisher's time: a view that is slow to read is read less often."""
 
 _LINGER_SECONDS = 30.0
 """A view that somebody is looking into stays a while after the end before the static twin takes its place."""
@@ -42,9 +39,12 @@ Tracker = InstanceTracker | TableTracker | FollowedTracker
 
 
 class View:
-    """One output of one cell: a widget that follows a tracker, until static HTML replaces it."""
+    """One output of one cell: a widget that follows a tracker, until static HTML replaces it.
 
-    def __init__(self, tracker: Tracker, publisher: Publisher) -> None:
+    `stays`: the widget stays when the instance has ended, as somebody wants to look into it.
+    """
+
+    def __init__(self, tracker: Tracker, *, stays: bool = False) -> None:
         from dfnb.notebook.widgets import StatusWidget
 
         self._trail: list[Tracker] = [tracker]
@@ -52,9 +52,10 @@ class View:
         self._number = 0
         self._again = False
         self._awaited: set[str] = set()
-        self._publisher = publisher
         self._asked_at = float("-inf")
-        self.stopped = False
+        self._stays = stays
+        self._stopped = False
+        self._now: Picture = {**self._full(), "n": 0}
         self._widget = StatusWidget(self.snapshot, self._on_message)
         self._handle = DisplayHandle(f"dfnb-{os.getpid()}-{next(_numbers)}")
 
@@ -68,27 +69,40 @@ class View:
         """What the view shows now: the root, or an instance one has gone to from there."""
         return self._trail[-1]
 
+    @property
+    def client(self) -> Any:
+        """Whose news it shows."""
+        return self.root.client
+
     def show(self) -> None:
         """Put it into the output of the running cell."""
         self._handle.display({**self._widget.mime(), **display.bundle(self.root.still())}, raw=True)
 
     def snapshot(self) -> Picture:
-        """All there is to see now, with the number of the last message it accounts for."""
-        with self._lock:
-            return {**self._full(), "n": self._number, "now": time.time() * 1000}
+        """What was sent so far, as a whole, with the last message's number. At once: it is asked on the kernel's own thread."""
+        return {**self._now, "now": time.time() * 1000}
 
     def _full(self) -> Picture:
         return {**self.tracker.full(), "back": [_name(tracker) for tracker in self._trail[:-1]]}
+
+    def stop(self) -> None:
+        """Its hub is about to be closed."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Its output is gone: nobody is told anything any more."""
+        publisher(self.client).drop(self)
+        self._widget.close()
 
     # what the browser says: on the kernel's thread, so it is only handed on
 
     def _on_message(self, message: Picture) -> None:
         if "ask" in message:
             self._asked_at = time.monotonic()
-            answers().put(self, message)
+            publisher(self.client).answers.put(self, message)
         elif message.get("seen") != self._number:
             self._again = True
-            self._publisher.touch(self)
+            publisher(self.client).touch(self)
 
     def reply(self, message: Picture) -> None:
         """Answer one question, on the thread for that."""
@@ -101,14 +115,15 @@ class View:
             answer = {"error": "this failed; the log of the kernel has the details"}
         self._widget.send({"answer": message.get("id"), **answer})
         if message.get("ask") in ("do", "go", "question"):
-            self._publisher.touch(self)
+            publisher(self.client).touch(self)
 
     def _answer(self, message: Picture) -> Picture:
         if message["ask"] != "go":
             return self.tracker.answer(message)
         with self._lock:
             self._go(str(message.get("instance")))
-            return self._full()
+            self._now = {**self._full(), "n": self._number}
+            return dict(self._now)
 
     def _go(self, id: str) -> None:
         """To another instance, or back to where one came from."""
@@ -134,29 +149,32 @@ class View:
         """Send what changed. False once nothing more will."""
         with self._lock:
             shown, root = self.tracker, self.root
-            stopped = self.stopped and [tracker for tracker in {root, shown} if not tracker.is_over]
+            stopped = self._stopped and [tracker for tracker in {root, shown} if not tracker.is_over]
             for tracker in stopped or ():
                 tracker.say(STOPPED)
-            delta = {} if shown.is_over and self.stopped else shown.look()  # what has ended may have been rewound
+            delta = {} if shown.is_over and self._stopped else shown.look()  # what has ended may have been rewound
             if root is not shown and not root.is_over:
                 root.look()
             if isinstance(shown, TableTracker) and shown.again_in is not None:
-                self._publisher.touch_later(self, shown.again_in)
+                publisher(self.client).touch_later(self, shown.again_in)
             again, self._again = self._again or shown.restarted or bool(stopped and shown.is_over), False
-            if again:
-                delta = {"full": self._full()}
-            if delta:
-                self._number += 1
-                self._widget.send({"n": self._number, "now": time.time() * 1000, **delta})
+            if delta or again:
+                self._send(delta, again)
         self._await_close()
         return not self._is_done()
 
+    def _send(self, delta: Picture, again: bool) -> None:
+        full = self._full()
+        self._number += 1
+        self._now = {**full, "n": self._number}
+        self._widget.send({"n": self._number, "now": time.time() * 1000, **({"full": full} if again else delta)})
+
     def _is_done(self) -> bool:
-        if not self.root.is_over:
+        if not self.root.is_over or (self._stays and not self._stopped):
             return False
         linger = self._asked_at + _LINGER_SECONDS - time.monotonic()
-        if linger > 0 and not self.stopped:
-            self._publisher.touch_later(self, linger)
+        if linger > 0 and not self._stopped:
+            publisher(self.client).touch_later(self, linger)
             return False
         self._handle.update(display.bundle(_whole(self.root)), raw=True)
         return True
@@ -170,12 +188,12 @@ class View:
                     try:
                         tracker.client.when_ended(id).add_done_callback(functools.partial(self._on_end, id))
                     except DfnbError:
-                        self._publisher.touch(self)  # gone since: the next look says so
+                        publisher(self.client).touch(self)  # gone since: the next look says so
 
     def _on_end(self, id: str, future: Future[Any]) -> None:
         self._awaited.discard(id)  # rewound, it ends again
-        self.stopped = self.stopped or isinstance(future.exception(), HubClosedError)
-        self._publisher.touch(self)
+        self._stopped = self._stopped or isinstance(future.exception(), HubClosedError)
+        publisher(self.client).touch(self)
 
 
 def _name(tracker: Tracker) -> str:
@@ -187,152 +205,55 @@ def _whole(tracker: Tracker) -> Picture:
     return tracker.whole() if isinstance(tracker, InstanceTracker) else tracker.still()
 
 
-class Publisher:
-    """One thread that keeps all views up to date."""
-
-    def __init__(self) -> None:
-        self._news = threading.Condition()
-        self._views: dict[Any, list[View]] = {}
-        self._ends: dict[Any, Callable[[], None]] = {}
-        self._dirty: dict[View, None] = {}
-        self._later: dict[View, float] = {}
-        self._closed = False
-        self._thread: threading.Thread | None = None
-
-    def follow(self, view: View) -> None:
-        client = view.root.client
-        with self._news:
-            self._views.setdefault(client, []).append(view)
-            if client not in self._ends:
-                self._ends[client] = client.watch(lambda ids: self._note(client, ids))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="dfnb-live", daemon=True)
-                self._thread.start()
-        self.touch(view)
-
-    def touch(self, view: View | None = None) -> None:
-        """Have a view looked at, or all of them."""
-        with self._news:
-            self._dirty.update(dict.fromkeys([view] if view is not None else itertools.chain(*self._views.values())))
-            self._news.notify()
-
-    def touch_later(self, view: View, seconds: float) -> None:
-        """Have a view looked at when that time has passed."""
-        with self._news:
-            self._later[view] = time.monotonic() + seconds
-            self._news.notify()
-
-    def _take_later(self) -> float | None:
-        """Move what is due to what is looked at; how long until the next."""
-        now = time.monotonic()
-        due = [view for view, at in self._later.items() if at <= now]
-        for view in due:
-            del self._later[view]
-        self._dirty.update(dict.fromkeys(due))
-        return min(self._later.values()) - now if self._later else None
-
-    def stop_views(self) -> None:
-        """The hub is about to be closed: what is shown stays, and says so."""
-        with self._news:
-            for view in itertools.chain(*self._views.values()):
-                view.stopped = True
-        self.touch()
-
-    def _note(self, client: Any, ids: frozenset[str]) -> None:
-        """On the writer thread, after each commit."""
-        with self._news:
-            concerned = [view for view in self._views.get(client, ()) if view.concerns(ids)]
-            if concerned:
-                self._dirty.update(dict.fromkeys(concerned))
-                self._news.notify()
-
-    def close(self) -> None:
-        """Let go of all views; what they show stays as it is."""
-        with self._news:
-            self._closed = True
-            self._views.clear()
-            ends, self._ends = list(self._ends.values()), {}
-            self._news.notify()
-        for end in ends:
-            end()
-        if self._thread is not None:
-            self._thread.join(1)
-
-    def _run(self) -> None:
-        while True:
-            with self._news:
-                while not self._closed and not self._dirty:
-                    pause = self._take_later()
-                    if not self._dirty:
-                        self._news.wait(pause)
-                if not self._dirty:
-                    return
-                views, self._dirty = list(self._dirty), {}
-            began = time.perf_counter()
-            for view in views:
-                self._publish(view)
-            pause = max(_PAUSE_SECONDS, _SHARE_OF_TIME * (time.perf_counter() - began))
-            with self._news:
-                self._news.wait_for(lambda: self._closed, timeout=pause)
-
-    def _publish(self, view: View) -> None:
-        try:
-            goes_on = view.publish()
-        except Exception:  # a front end that is gone must not stop the other views
-            logger.debug("dfnb: a live view was given up", exc_info=True)
-            goes_on = False
-        if not goes_on:
-            self._drop(view)
-
-    def _drop(self, view: View) -> None:
-        client = view.root.client
-        with self._news:
-            views = self._views.get(client, [])
-            if view in views:
-                views.remove(view)
-            end = None if views else self._ends.pop(client, None)
-            if not views:
-                self._views.pop(client, None)
-        if end is not None:
-            end()
+_publishers: weakref.WeakKeyDictionary[Any, Publisher] = weakref.WeakKeyDictionary()
+_finding = threading.Lock()
+_cells: dict[str, list[View]] = {}
+"""The views in the outputs of cells, by the cells' ids."""
 
 
-_publisher: list[Publisher] = []
-_answers: list[Answers] = []
-
-
-def answers() -> Answers:
-    """The one thread that answers the questions of all views, made when first needed."""
-    if not _answers:
-        _answers.append(Answers())
-    return _answers[0]
-
-
-def publisher() -> Publisher:
-    """The one publisher of this process, made when first needed."""
-    if not _publisher:
-        _publisher.append(Publisher())
-    return _publisher[0]
+def publisher(client: Any) -> Publisher:
+    """The one publisher of a hub's views, made when first needed."""
+    with _finding:
+        found = _publishers.get(client)
+        if found is None:
+            found = _publishers[client] = Publisher()
+        return found
 
 
 def touch_all() -> None:
     """A cell was run that some view may wait for."""
-    for one in _publisher:
+    for one in list(_publishers.values()):
         one.touch()
 
 
-def stop_views() -> None:
-    """The hub is about to be closed."""
-    for one in _publisher:
-        one.stop_views()
+def stop_views(client: Any) -> None:
+    """The hub of this client is about to be closed."""
+    publisher(client).stop_views()
 
 
 def close() -> None:
-    """Stop the publisher thread."""
-    while _publisher:
-        _publisher.pop().close()
-    while _answers:
-        _answers.pop().close()
+    """Stop following everything; what is shown stays as it is."""
+    for one in list(_publishers.values()):
+        one.close()
+    _cells.clear()
+
+
+def register(shell: Any) -> Callable[[], None]:
+    """Have the views of a cell end when it is run again, which takes them from the page. Returns what undoes it."""
+    shell.events.register("pre_run_cell", _on_run)
+    return functools.partial(shell.events.unregister, "pre_run_cell", _on_run)
+
+
+def _on_run(info: Any) -> None:
+    for view in _cells.pop(getattr(info, "cell_id", None) or "", ()):
+        view.close()
+
+
+def _running_cell() -> str | None:
+    """The id of the cell whose output is written to; None where front ends do not tell."""
+    shell: Any = get_ipython()
+    told: str | None = shell.get_parent().get("metadata", {}).get("cellId")
+    return told
 
 
 def is_live() -> bool:
@@ -349,10 +270,12 @@ def show(tracker: Tracker, *, inspect: bool = False) -> None:
     if (tracker.is_over and not inspect) or not is_live():
         publish_display_data(dict(display.bundle(_whole(tracker))))
         return
-    view = View(tracker, publisher())
+    view = View(tracker, stays=inspect and tracker.is_over)
     view.show()
-    if not tracker.is_over:
-        publisher().follow(view)
+    cell = _running_cell()
+    if cell is not None:
+        _cells.setdefault(cell, []).append(view)
+    publisher(view.client).follow(view)
 
 
-__all__ = ["close", "is_live", "publisher", "show", "stop_views", "touch_all"]
+__all__ = ["close", "is_live", "publisher", "register", "show", "stop_views", "touch_all"]

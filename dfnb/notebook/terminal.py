@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -70,19 +72,51 @@ def _follow(tracker: InstanceTracker, out: TextIO) -> None:
     tracker.client.when_ended(tracker.id).add_done_callback(note_end)
     place = _Place(out)
     try:
-        while True:
-            news.clear()
-            tracker.look()
-            place.draw(lines(tracker, _width(), _signs(out), colours=_has_colours()))
-            if tracker.is_over:
-                return
-            news.wait(_TICK_SECONDS)
-            ended.wait(_PAUSE_SECONDS)
-    except KeyboardInterrupt:
+        with CtrlC() as ctrl_c:
+            while not ctrl_c.was_pressed:
+                news.clear()
+                tracker.look()
+                place.draw(lines(tracker, _width(), _signs(out), colours=_has_colours()))
+                if tracker.is_over:
+                    return
+                ctrl_c.wait(news, _TICK_SECONDS)
+                ctrl_c.wait(ended, _PAUSE_SECONDS)
         place.add(f"the view has ended; {tracker.id} goes on in the background")
     finally:
         stop()
         place.close()
+
+
+class CtrlC:
+    """Notes Ctrl-C. As an exception it could come in the midst of a query or a callback, where it gets lost or becomes another."""
+
+    def __init__(self) -> None:
+        self.was_pressed = False
+        self._is_waiting = False
+        self._before: Any = None
+
+    def __enter__(self) -> CtrlC:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, *_: object) -> None:
+        self.was_pressed = True
+        was_waiting, self._is_waiting = self._is_waiting, False
+        if was_waiting:
+            raise KeyboardInterrupt
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        """Wait for the event, no longer than that, and not once Ctrl-C is pressed."""
+        with contextlib.suppress(KeyboardInterrupt):
+            self._is_waiting = True
+            if not self.was_pressed:
+                event.wait(seconds)
+            self._is_waiting = False
 
 
 class _Place:
@@ -257,4 +291,4 @@ def _has_colours() -> bool:
     return not os.environ.get("NO_COLOR")
 
 
-__all__ = ["can_follow", "is_here", "is_live", "lines", "show"]
+__all__ = ["CtrlC", "can_follow", "is_here", "is_live", "lines", "show"]

@@ -115,9 +115,12 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
-    def run(self, source: str) -> list[dict[str, Any]]:
-        """Run a cell; every message the kernel published until it was idle again."""
-        asked = self.client.execute(source)
+    def run(self, source: str, cell: str | None = None) -> list[dict[str, Any]]:
+        """Run a cell, with an id as JupyterLab gives one; every message the kernel published until it was idle again."""
+        content = {"code": source, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        request = self.client.session.msg("execute_request", content, metadata={"cellId": cell} if cell else {})
+        self.client.shell_channel.send(request)
+        asked = request["header"]["msg_id"]
         seen = []
         while True:
             message = self.client.get_iopub_msg(timeout=60)
@@ -134,13 +137,10 @@ class Kernel:
             seen.append(self.client.get_iopub_msg(timeout=max(0.1, end - time.monotonic())))
         return seen
 
-    def restart(self) -> float:
-        """Restart politely; how long it took, in seconds."""
-        began = time.monotonic()
+    def restart(self) -> None:
+        """Restart politely."""
         self._manager.restart_kernel(now=False)
-        took = time.monotonic() - began
         self.client.wait_for_ready(timeout=60)
-        return took
 
     def close(self) -> None:
         self.client.stop_channels()

@@ -124,6 +124,19 @@ def test_in_test_mode_a_terminal_shows_it_once(tmp_path: Path) -> None:
         opened.close()
 
 
+def test_ctrl_c_is_noted_wherever_it_comes_and_ends_the_waiting() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with terminal.CtrlC() as ctrl_c:
+        signal.raise_signal(signal.SIGINT)  # as in the midst of a query: no exception
+        assert ctrl_c.was_pressed
+        ctrl_c.wait(threading.Event(), 3600)
+        ctrl_c.was_pressed = False
+        threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
+        ctrl_c.wait(threading.Event(), 3600)
+        assert ctrl_c.was_pressed
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 # ---- the lines
 
 
