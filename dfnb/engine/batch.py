@@ -302,7 +302,7 @@ class BatchEngine:
             self._hub.record(state, rows, turn)
             self._fail_unknown(state, messages, at, turn)
             return
-        rows = with_length(rows, self._sticky[state.key].waits)
+        rows = with_length(rows, self._sticky[state.key].waited_since)
         sink = capture.Sink(self._clock.now)
         try:
             decision = self._think(state, inputs, at, sink)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from dfnb.records.history import EventRaised, HistoryEvent
-from dfnb.records.instance import Wait
 
 Row = tuple[HistoryEvent, int]
 """An event and when it came."""
 
 
-def with_length(rows: Sequence[Row], waits: Callable[[], Iterable[Wait]]) -> list[Row]:
-    """The rows as they are recorded: a raised event says how long it was among `waits`, nothing if it was in none."""
-    if not any(type(event) is EventRaised for event, _ in rows):
-        return list(rows)
-    since: dict[str, list[int]] = {}
-    for wait in waits():
-        if wait.kind == "event" and wait.since is not None:
-            since.setdefault(wait.name, []).append(wait.since)
-    return [(_told(event, at, since), at) if type(event) is EventRaised else (event, at) for event, at in rows]
-
-
-def _told(event: EventRaised, at: int, since: dict[str, list[int]]) -> EventRaised:
-    """Each wait is over with the first event of its name."""
-    begun = since.get(event.name)
-    return EventRaised(event.name, event.input, max(0, at - begun.pop(0)) if begun else None)
+def with_length(rows: Sequence[Row], waited_since: Callable[[str], list[int]]) -> list[Row]:
+    """The rows as they are recorded: a raised event says how long it was waited for, nothing if nobody did."""
+    begun: dict[str, list[int]] = {}
+    told: list[Row] = []
+    for event, at in rows:
+        if type(event) is EventRaised:
+            if event.name not in begun:
+                begun[event.name] = waited_since(event.name)
+            since = begun[event.name].pop(0) if begun[event.name] else None
+            event = EventRaised(event.name, event.input, None if since is None else max(0, at - since))
+        told.append((event, at))
+    return told

@@ -176,6 +176,10 @@ class Asks:
     def _cancel_event(self, task: ExternalEventTask) -> None:
         self._waiters[task.name].remove(task)
 
+    def waited_since(self, name: str) -> list[int]:
+        """Since when the code waits for events of that name, in the order in which they will be given."""
+        return [task.since for task in self._waiters.get(name, ())]
+
     def _settle_event(self, task: ExternalEventTask, event: EventRaised) -> None:
         self._decode(task, event.input)
 

@@ -66,6 +66,21 @@ def test_the_first_look_has_all_and_later_ones_what_changed(app):
     assert tracker.is_over
 
 
+def test_who_looks_later_sees_how_long_an_event_was_waited_for(app):
+    run = app.client.start("ask")
+    watched = InstanceTracker(app.client, run.id)
+    since = watched.look()["set"]["waits"][0]["since"]
+    run.raise_event("answer", "yes")
+    run.wait(5)
+    watched.look()
+    late = InstanceTracker(app.client, run.id)
+    late.look()
+    assert watched.timeline.rows == late.timeline.rows
+    event = late.timeline.rows[0]
+    assert (event["n"], event["s"] < event["e"]) == ("answer", True)
+    assert event["s"] == pytest.approx(since)
+
+
 def test_snapshot_and_deltas_make_the_same_picture(app):
     run = app.client.start("ask")
     tracker = InstanceTracker(app.client, run.id)

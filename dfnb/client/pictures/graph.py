@@ -1,7 +1,8 @@
 """The steps of an instance as a graph, from top to bottom: `run.graph()`.
 
-A dot is a turn of the orchestrator, a box what it asked for; from each box a line leads to the turn that had its results. A task
-that outlives its step has a lane of its own, so that no line crosses a box. Steps that only repeat are drawn once and counted.
+A dot is a turn of the orchestrator, a box what it asked for; from each box a line leads to the turn that had its results, a dashed
+one from what is still open to the turn that is to come, whose dot is hollow. A task that outlives its step has a lane of its own,
+so that no line crosses a box. Steps that only repeat are drawn once and counted.
 """
 
 from __future__ import annotations
@@ -49,19 +50,25 @@ class _Placed:
     lane: int
     into: int | None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a result is still to come."""
+        return any(state in ("Running", "Waiting") for state, _ in self.group.states)
+
 
 def graph_picture(id: str, state: str, steps: Steps) -> SvgPicture:
     """The picture of the steps of the instance `id`."""
     drawn = _repeated(steps)
     shown, left_out = drawn[:STEPS_SHOWN], max(0, len(drawn) - STEPS_SHOWN)
-    placed = _lanes(shown, _row_of_step(drawn), len(shown))
+    to_come = steps.outcome is None and not left_out
+    placed = _lanes(shown, _row_of_step(drawn), len(shown), to_come)
     lanes = max([one.lane for one in placed], default=0) + 1
     wide = _LEFT * 2 + lanes * _BOX + (lanes - 1) * _GAP
     height = _TOP + _HEAD + len(shown) * _STEP + _DOT + 56
     legend_parts, legend_end = _legend(shown, height)
     width = max(wide, 460.0, legend_end)
     parts = [
-        *_title(steps, id, width), *(_line(one) for one in placed), *_spine(shown, placed),
+        *_title(steps, id, width), *(_line(one) for one in placed), *_spine(shown, placed, to_come),
         *(_box(one) for one in placed), *_ends(steps, state, shown, left_out),
         *legend_parts,
     ]  # fmt: skip
@@ -100,18 +107,19 @@ def _row_of_step(drawn: Sequence[_Step]) -> list[int]:
     return [*rows, len(drawn)]
 
 
-def _lanes(drawn: Sequence[_Step], rows: Sequence[int], last: int) -> list[_Placed]:
+def _lanes(drawn: Sequence[_Step], rows: Sequence[int], last: int, to_come: bool) -> list[_Placed]:
     """A lane for each group: the first is for one whose results the next step has, and for the dots."""
     placed: list[_Placed] = []
     free_from: list[int] = [0]
     for row, step in enumerate(drawn):
-        goes_to = {id(one): _row_into(one, row, rows, last) for one in step.groups}
-        first = next((one for one in step.groups if goes_to[id(one)] == row + 1), None)
-        for one in _few(step.groups):
-            into = goes_to[id(one)] if id(one) in goes_to else _row_into(one, row, rows, last)
+        found = [_Placed(one, row, 0, _row_into(one, row, rows, last)) for one in _few(step.groups)]
+        if to_come:
+            found = [dataclasses.replace(one, into=last) if one.is_open and one.into is None else one for one in found]
+        first = next((one for one in found if one.into == row + 1), None)
+        for one in found:
             lane = 0 if one is first else _free_lane(free_from, row)
-            free_from[lane] = into if into is not None else row + 1
-            placed.append(_Placed(one, row, lane, into))
+            free_from[lane] = one.into if one.into is not None else row + 1
+            placed.append(dataclasses.replace(one, lane=lane))
     return placed
 
 
@@ -166,18 +174,21 @@ def _y_box(row: int) -> float:
 def _title(steps: Steps, id: str, width: float) -> list[str]:
     name = fitted(steps.name, 220, 13.5)
     behind = 8 + width_of(name, 13.5) + 10
-    more = f"  generation {steps.generation + 1}" if steps.generation else ""
+    count = steps.generation + 1
+    more = f"  generation {count:,} of {count:,}" if steps.generation else ""
     room = width - behind - width_of(more, 11.5) - 8
     return [label(8, 20, name, style="font-weight:600;font-size:13px"), quiet(behind, 20, fitted(id, room, 11.5) + more)]
 
 
-def _spine(drawn: Sequence[_Step], placed: Sequence[_Placed]) -> list[str]:
+def _spine(drawn: Sequence[_Step], placed: Sequence[_Placed], to_come: bool) -> list[str]:
     """The dots, and a line between two where no box of the first lane is."""
     taken = {one.row for one in placed if one.lane == 0}
     x = _middle(0)
     bare = "".join(f"M{number(x)} {number(_y_dot(row))}V{number(_y_dot(row + 1))}" for row in range(len(drawn)) if row not in taken)
     line = [element("path", d=bare, opacity=0.3)] if bare else []
     dots = [element("circle", cx=x, cy=_y_dot(row), r=4, fill="currentColor") for row in range(len(drawn) + 1)]
+    if to_come:
+        dots[-1] = element("circle", cx=x, cy=_y_dot(len(drawn)), r=3.5, fill="none", stroke="currentColor")
     return [*line, *dots, *(_times(row, step.times) for row, step in enumerate(drawn) if step.times > 1)]
 
 
@@ -187,12 +198,12 @@ def _times(row: int, times: int) -> str:
 
 def _line(one: _Placed) -> str:
     x, top, bottom = _middle(one.lane), _y_box(one.row), _y_box(one.row) + _BOX_HEIGHT
-    path = _curve(_middle(0), _y_dot(one.row), x, top)
-    if one.into is not None:
-        end = _y_dot(one.into)
-        path += f"M{number(x)} {number(bottom)}V{number(end - 20)}" + _curve(x, end - 20, _middle(0), end)
-    dashes = "3 3" if one.group.kind == "event" else None
-    return element("path", d=path, opacity=0.45, stroke_dasharray=dashes)
+    asked = element("path", d=_curve(_middle(0), _y_dot(one.row), x, top), opacity=0.45)
+    if one.into is None:
+        return asked
+    end = _y_dot(one.into) - (4 if one.is_open else 0)
+    path = f"M{number(x)} {number(bottom)}V{number(end - 20)}" + _curve(x, end - 20, _middle(0), end)
+    return asked + element("path", d=path, opacity=0.45, stroke_dasharray="3 3" if one.is_open else None)
 
 
 def _curve(x: float, y: float, to_x: float, to_y: float) -> str:

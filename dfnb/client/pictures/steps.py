@@ -1,12 +1,14 @@
 """The events of an instance folded into steps: what a turn of the orchestrator asked for, and which turn had the results.
 
-Pure: events in, steps out. A turn that asked for nothing new is no step of its own: what it received goes to the next that did.
+Pure: events in, steps out. A turn is a step when it asked for a task or began to wait for an event; what another one received
+goes to the next step. Since when an event was waited for, the event or the instance's waits say; where neither does, it counts
+as waited for once no task was open any more.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dfnb.records.history import (
@@ -34,6 +36,7 @@ from dfnb.records.history import (
     TimerCreated,
     TimerFired,
 )
+from dfnb.records.instance import Wait
 
 _ASKED = (
     TaskScheduled, SubOrchestrationInstanceCreated, TimerCreated, EntityOperationCalled, EntityOperationSignaled,
@@ -43,6 +46,7 @@ _SUCCEEDED = (
     TaskCompleted, SubOrchestrationInstanceCompleted, EntityOperationCompleted, EntityLockGranted, TimerFired, HttpCallCompleted,
 )  # fmt: skip
 _FAILED = (TaskFailed, SubOrchestrationInstanceFailed, EntityOperationFailed, HttpCallFailed)
+_OPEN = ("Running", "Waiting")
 _FOLDED_FROM = 6
 """In a step of more groups than this, tasks of one name are one group whichever turn had their results."""
 
@@ -89,7 +93,9 @@ class Steps:
 
 
 class _Fold:
-    def __init__(self) -> None:
+    def __init__(self, since: frozenset[tuple[int, int]]) -> None:
+        """`since`: generations and times of turns in which waiting for an event began."""
+        self._since = since
         self.begin("", 0)
 
     def begin(self, name: str, generation: int) -> None:
@@ -101,10 +107,33 @@ class _Fold:
         self.step = -1
         self.outcome: str | None = None
         self.asking = False
+        self.turn = self.now = 0
+        self.waiting: dict[int, int] = {}
 
-    def take(self, generation: int, event: Any) -> None:
+    def feed(self, generation: int, row: Recorded) -> None:
+        """Take in a row; it may be the first of another turn, whose time is that of its latest row."""
+        if row.turn != self.turn:
+            self.turn_over()
+            self.turn = row.turn
+        if row.turn > 0:
+            self.now = max(self.now, row.at)
+        self.take(generation, row)
+
+    def turn_over(self) -> None:
+        if (self.generation, self.now) in self._since and self.outcome is None:
+            self._next_step()
+            self.waiting[self.now] = self.step
+
+    def step_since(self, since: int | None) -> int:
+        """The step that began to wait at that time; the latest if that is not known."""
+        self.step = max(self.step, 0)
+        return self.step if since is None else self.waiting.get(since, self.step)
+
+    def take(self, generation: int, row: Recorded) -> None:
+        event: Any = row.event
         if isinstance(event, ExecutionStarted):
             self.begin(event.name, generation)
+            self.turn, self.now = row.turn, row.at
         elif isinstance(event, _ASKED):
             self._asked(event)
         elif isinstance(event, _SUCCEEDED):
@@ -114,7 +143,7 @@ class _Fold:
         elif isinstance(event, TimerCanceled) and event.task in self.tasks:
             self.tasks[event.task].state = "Canceled"
         elif isinstance(event, EventRaised):
-            self._came(event.name)
+            self._came(event, row.at)
         elif isinstance(event, ExecutionCompleted):
             self._over(event.status)
         elif isinstance(event, ExecutionRewound):
@@ -158,9 +187,11 @@ class _Fold:
         self.arrived.append(work)
         self.asking = False
 
-    def _came(self, name: str) -> None:
-        work = Work("event", name, max(self.step, 0), "Completed")
-        self.step = max(self.step, 0)
+    def _came(self, event: EventRaised, at: int) -> None:
+        if event.took is None and self.arrived and not any(work.state in _OPEN for work in self.works):
+            self._next_step()
+        step = self.step_since(None if event.took is None else at - event.took)
+        work = Work("event", event.name, step, "Completed")
         self.works.append(work)
         self.arrived.append(work)
         self.asking = False
@@ -170,20 +201,31 @@ class _Fold:
         self.asking = False
         self._next_step()
         for work in self.works:
-            if work.state in ("Running", "Waiting"):
+            if work.state in _OPEN:
                 work.state = "Canceled"
 
 
-def steps_of(events: Iterable[tuple[int, int, Recorded]]) -> Steps:
-    """Fold events as `history_after` gives them, oldest first."""
-    fold = _Fold()
-    for _, generation, row in events:
-        fold.take(generation, row.event)
+def steps_of(events: Iterable[tuple[int, int, Recorded]], waits: Iterable[Wait] = ()) -> Steps:
+    """Fold events as `history_after` gives them, oldest first, and the events that are still waited for."""
+    rows, open_waits = list(events), [wait for wait in waits if wait.kind == "event"]
+    fold = _Fold(_waited_since(rows, open_waits))
+    for _, generation, row in rows:
+        fold.feed(generation, row)
+    fold.turn_over()
+    if fold.outcome is None:
+        fold.works += [Work("event", wait.name, fold.step_since(wait.since), "Waiting") for wait in open_waits]
     by_step: dict[int, list[Work]] = {}
     for work in fold.works:
         by_step.setdefault(work.step, []).append(work)
     groups = [group for _, works in sorted(by_step.items()) for group in _groups(works)]
     return Steps(fold.name, tuple(groups), fold.step + 1, fold.outcome, fold.generation)
+
+
+def _waited_since(rows: Sequence[tuple[int, int, Recorded]], waits: Iterable[Wait]) -> frozenset[tuple[int, int]]:
+    latest = rows[-1][1] if rows else 0
+    told = [(at, row.at, row.event.took) for _, at, row in rows if isinstance(row.event, EventRaised)]
+    came = {(generation, at - took) for generation, at, took in told if took is not None}
+    return frozenset(came | {(latest, wait.since) for wait in waits if wait.since is not None})
 
 
 def _groups(works: list[Work]) -> list[Group]:

@@ -30,7 +30,7 @@ def timeline_of(client: DurableOrchestrationClient, instance_id: str) -> SvgPict
 def graph_of(client: DurableOrchestrationClient, instance_id: str) -> SvgPicture:
     """The graph of an instance as it is now."""
     record = client.record(instance_id)
-    return graph_picture(record.id, record.status, steps_of(client.history_after(record)))
+    return graph_picture(record.id, record.status, steps_of(client.history_after(record), record.waits))
 
 
 def subject_of(record: InstanceRecord) -> Subject:

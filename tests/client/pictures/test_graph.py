@@ -19,6 +19,7 @@ from dfnb.records.history import (
     TaskScheduled,
     TimerCreated,
 )
+from dfnb.records.instance import Wait
 
 from .conftest import recorded
 
@@ -112,3 +113,31 @@ def test_the_legend_of_a_narrow_graph_is_inside_it() -> None:
     assert len(words) >= 4
     width = float(root.get("viewBox", "").split()[2])
     assert all(float(node.get("x") or 0) + width_of(node.text or "", 11) <= width for node in words)
+
+
+def dots(one: SvgPicture) -> list[str | None]:
+    """How the turns are filled, without that of the legend."""
+    return [dot.get("fill") for dot in ET.fromstring(one.svg).iter(f"{SVG}circle")][:-1]
+
+
+def test_what_is_open_leads_to_a_turn_that_is_to_come() -> None:
+    open_one, ended = drawn(*chain("a"), TaskScheduled(2, "b")), drawn(*chain("a", "b"), END)
+    assert dots(open_one) == ["currentColor", "currentColor", "none"]
+    assert dots(ended) == ["currentColor"] * 3
+    places = boxes(open_one)
+    assert places["1 activity a: completed"][0] == places["1 activity b: running"][0]
+    assert open_one.svg.count("stroke-dasharray='3 3'") == 1
+
+
+def test_an_event_that_is_waited_for_stands_behind_what_was_done() -> None:
+    rows = recorded(START, *chain("a"))
+    one = graph_picture("t1", "Running", steps_of(rows, [Wait("event", "go", since=rows[-1][2].at)]))
+    places = boxes(one)
+    assert places["1 activity a: completed"][0] == places["1 event go: waiting"][0]
+    assert places["1 activity a: completed"][1] < places["1 event go: waiting"][1]
+    assert one.description == "Running. 1 activity a: completed; then 1 event go: waiting."
+
+
+def test_of_several_generations_it_says_which_is_drawn() -> None:
+    steps = steps_of(recorded(START, *chain("a"), generation=2))
+    assert any("generation 3 of 3" in text for text in texts(graph_picture("t1", "Running", steps)))
