@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import tempfile
 from pathlib import Path
 from shutil import disk_usage
 
@@ -28,7 +30,8 @@ _TABLES = (
 
 
 def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    """Write all tables of the connection's database into a new hub file."""
+    """Write all tables of the connection's database into a new hub file, in a new directory that is its owner's alone."""
+    target.parent.mkdir(mode=0o700)
     (source,) = connection.execute("SELECT current_database()").fetchall()[0]
     literal = str(target).replace("'", "''")
     connection.execute(f"ATTACH '{literal}' AS compacted")
@@ -46,10 +49,14 @@ def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
 
 
 def remains(path: str) -> Path:
-    """The name of a compaction's copy, with what an earlier one may have left of it removed."""
-    fresh = Path(f"{path}.compact")
-    for file in (fresh, Path(f"{fresh}.wal")):
+    """The name of a compaction's copy, with what an earlier one may have left of it removed, and its directory too."""
+    place = Path(f"{path}.compact")
+    fresh = place / "hub.duckdb"
+    is_place = place.is_dir() and not place.is_symlink()
+    for file in (fresh, Path(f"{fresh}.wal")) if is_place else (place, Path(f"{place}.wal")):
         file.unlink(missing_ok=True)
+    if is_place:
+        place.rmdir()
     return fresh
 
 
@@ -73,12 +80,50 @@ def open_or_create(path: str) -> duckdb.DuckDBPyConnection:
     file = Path(path)
     if path != ":memory:" and file.exists() and file.stat().st_size == 0:
         file.unlink()  # what a crash at the very first moment leaves; DuckDB would not take it for a new file
+    if path != ":memory:" and os.name == "posix" and not file.exists():
+        _create(path)
     return open_file(path, read_only=False)
+
+
+def _create(path: str) -> None:
+    """A new file without tables, which nobody else can have opened before it was made private, as DuckDB's own could be."""
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place, "hub.duckdb")
+        open_file(str(made), read_only=False).close()
+        begin = made.read_bytes()
+    try:
+        with open(path, "xb", buffering=0, opener=_private) as file:
+            file.write(begin)
+            os.fsync(file)
+    except FileExistsError:  # another process was faster
+        return
+    except OSError:
+        Path(path).unlink(missing_ok=True)  # half of a file could not be opened again
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def keep_private(file: Path) -> None:
     if os.name == "posix" and file.exists():
         file.chmod(0o600)
+
+
+def make_log(path: str) -> None:
+    """Make the write-ahead log of an open hub before DuckDB does, which would let everybody read it: it takes an empty one."""
+    log = f"{path}.wal"
+    if path != ":memory:" and os.name == "posix" and not os.path.exists(log):
+        open(log, "xb", opener=_private).close()
+
+
+def remove_unused_log(path: str) -> None:
+    """At closing an empty log would be left; there is nothing in it that is not in the file."""
+    log = Path(f"{path}.wal")
+    with contextlib.suppress(OSError):  # there is none; and one that cannot be removed does no harm
+        if log.stat().st_size == 0:
+            log.unlink()
 
 
 def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:

@@ -21,7 +21,17 @@ from typing import Any, TypeVar
 import duckdb
 
 from dfnb.errors import HubClosedError, HubError, HubFormatError, HubUnavailableError
-from dfnb.hub.file import copy_database, first_line, keep_private, look, open_file, open_or_create, remains
+from dfnb.hub.file import (
+    copy_database,
+    first_line,
+    keep_private,
+    look,
+    make_log,
+    open_file,
+    open_or_create,
+    remains,
+    remove_unused_log,
+)
 from dfnb.hub.migrate import check, migrate
 from dfnb.hub.sql import query
 
@@ -93,7 +103,6 @@ class Journal:
         self._flushed_at = 0.0
         self._abandoned = False
         self._away = False
-        self._guarded = False
         self._wake = threading.Condition()
         self._batches: deque[Batch] = deque()
         self._jobs: deque[tuple[Callable[[duckdb.DuckDBPyConnection], Any], Future[Any]]] = deque()
@@ -269,11 +278,10 @@ class Journal:
             if first:
                 self._on_problem(self.problem)
             return False
-        if not self._guarded:
-            self._guard()
         return True
 
     def _write(self, rows: Batch) -> None:
+        make_log(self.path)
         alone = len(rows.tables) == 1
         if not alone:
             self._database.execute("BEGIN")
@@ -297,11 +305,6 @@ class Journal:
             return False
         return True
 
-    def _guard(self) -> None:
-        """Keep the write-ahead log, made anew after each checkpoint, for the owner's eyes only, like the file itself."""
-        self._guarded = True
-        keep_private(Path(f"{self.path}.wal"))
-
     def _clear(self) -> None:
         """Drop buffered rows and an open transaction, so that the next try starts clean."""
         for undo in (*(appender.clear for appender in self._appenders.values()), self._database.rollback):
@@ -312,6 +315,7 @@ class Journal:
         if not future.set_running_or_notify_cancel():
             return
         try:
+            make_log(self.path)
             result = job(self._side)
         except BaseException as error:
             self._undo()
@@ -324,11 +328,11 @@ class Journal:
         """Flush the derived rows, and when idle and much has gathered fold the write-ahead log into the file."""
         self._flushed_at = time.monotonic()
         try:
+            make_log(self.path)
             self._flush(self._side)
             if idle and self._uncheckpointed >= _CHECKPOINT_ROWS:
                 self._side.execute("CHECKPOINT")
                 self._uncheckpointed = 0
-                self._guarded = False
         except (duckdb.Error, OSError):
             # derived rows can be had again from the events, and the next commit tells whether the disk takes writes
             self._undo()
@@ -351,12 +355,15 @@ class Journal:
         except OSError as error:
             raise HubFormatError(self.path, first_line(error)) from error
         try:
-            migrate(self._database, check(self._database, self.path), now)
+            version = check(self._database, self.path)
+            keep_private(Path(f"{self.path}.wal"))
+            make_log(self.path)
+            migrate(self._database, version, now)
             self._prepare()
         except HubFormatError:
             self._database.close()
             raise
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             self._database.close()
             raise HubFormatError(self.path, first_line(error)) from error
         if self.path != ":memory:":
@@ -402,6 +409,7 @@ class Journal:
                 if Path(f"{file}.wal").exists():
                     raise OSError(f"{file} could not be closed cleanly")
             os.replace(fresh, self.path)
+            fresh.parent.rmdir()
         finally:
             self._reconnect()
 
@@ -410,6 +418,7 @@ class Journal:
         for part in self._appenders.values():
             with contextlib.suppress(duckdb.Error):  # an invalid database has nothing left to save
                 part.clear()
+        remove_unused_log(self.path)
         deadline = time.monotonic() + patience
         with self._wake:
             self._away = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -181,15 +182,85 @@ def test_a_closed_journal_says_so(tmp_path: Path, use: Callable[[Journal], objec
         use(journal)
 
 
+WATCHED = """
+import os, sys
+from pathlib import Path
+from dfnb.hub.journal import Batch, Journal
+
+os.umask(0o022)
+folder = Path(sys.argv[1])
+folder.mkdir(mode=0o755)
+
+def mode(path):
+    return oct(path.stat().st_mode & 0o777)
+
+def too_late(path, wanted):
+    if mode(path.parent) != "0o700":
+        print("changed", path.name, mode(path))
+    os.chmod(path, wanted)
+
+Path.chmod = too_late
+
+def save(pos, text):
+    journal.submit(Batch({"event": [(pos, 1, 0, 1, 12, None, None, pos, None, text)]}, lambda: None, lambda: None))
+    journal.drain()
+
+def checkpoint():
+    journal.run(lambda connection: connection.execute("CHECKPOINT")).result()
+
+def big():
+    save(3, "d" * 70_000_000)  # after which DuckDB makes a checkpoint of its own
+
+def opened():
+    pass
+
+journal = Journal(str(folder / "hub.duckdb"), level="durable", now=0, flush=lambda connection: None, on_problem=print)
+journal.start(-1)
+steps = [
+    opened, lambda: save(0, "a"), checkpoint, lambda: save(1, "b"), lambda: journal.run(journal.rewrite).result(),
+    lambda: save(2, "c"), big, lambda: save(4, "e"),
+]
+for step in steps:
+    step()
+    for path in sorted(folder.iterdir()):
+        print("is", path.name, mode(path))
+os._exit(0)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="this platform has no file modes")
-def test_file_and_log_are_for_their_owner_only(tmp_path: Path, journal: Journal) -> None:
+def test_file_and_log_are_for_their_owner_only_from_the_moment_they_are_made(tmp_path: Path) -> None:
+    """Looked at in a process of its own, with the usual umask; a mode that is changed later is changed too late."""
+    folder = tmp_path / "open to all"
+    done = subprocess.run([sys.executable, "-c", WATCHED, str(folder)], capture_output=True, text=True)
+    assert done.stderr == ""
+    told = done.stdout.splitlines()
+    assert {line.rpartition(" ")[2] for line in told} == {"0o600"}
+    assert {line.split()[1] for line in told} == {"hub.duckdb", "hub.duckdb.wal"}
+    journal = make_journal(folder / "hub.duckdb")  # it reads the log that the other process has left
+    assert positions(journal) == [0, 1, 2, 3, 4]
+    journal.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this platform has no file modes")
+def test_a_log_that_everybody_may_read_is_made_private_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "hub.duckdb"
+    make_journal(path).close()
+    leave_a_log = "import duckdb, os, sys; hub = duckdb.connect(sys.argv[1]); hub.execute('CREATE VIEW a AS SELECT 1'); os._exit(0)"
+    subprocess.run([sys.executable, "-c", leave_a_log, str(path)], check=True)
+    log = Path(f"{path}.wal")
+    log.chmod(0o644)
+    journal = make_journal(path)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    journal.close()
+
+
+def test_no_empty_log_is_left(tmp_path: Path, journal: Journal) -> None:
     journal.submit(Batch({"event": [row(0)]}, lambda: None, lambda: None))
-    assert journal.drain()
+    journal.run(lambda connection: connection.execute("CHECKPOINT")).result(5)
     journal.run(lambda connection: None).result(5)
-    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
-        "hub.duckdb": 0o600,
-        "hub.duckdb.wal": 0o600,
-    }
+    journal.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["hub.duckdb"]
 
 
 # compaction
@@ -246,6 +317,15 @@ def test_compaction_waits_for_a_query_and_writes_to_the_new_file_afterwards(
 
 
 def test_what_a_killed_compaction_left_is_removed_at_the_next_opening(tmp_path: Path) -> None:
+    make_journal(tmp_path / "hub.duckdb").close()
+    (tmp_path / "hub.duckdb.compact").mkdir()
+    for name in ("hub.duckdb.compact/hub.duckdb", "hub.duckdb.compact/hub.duckdb.wal"):
+        (tmp_path / name).write_bytes(b"half of a copy")
+    make_journal(tmp_path / "hub.duckdb").close()
+    assert [path.name for path in tmp_path.iterdir()] == ["hub.duckdb"]
+
+
+def test_what_an_older_version_left_of_a_compaction_is_removed_too(tmp_path: Path) -> None:
     make_journal(tmp_path / "hub.duckdb").close()
     for name in ("hub.duckdb.compact", "hub.duckdb.compact.wal"):
         (tmp_path / name).write_bytes(b"half of a copy")
