@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ..contrast import faint
 from .page import ViewPage, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -198,6 +199,14 @@ def test_dark_looks_different(view: ViewPage):
     view.open("lots.picture()", light=False, before=HALF)
     assert view.page.screenshot() != light
     assert view.run("getComputedStyle(document.querySelector('.dfnb-titles')).backgroundColor") == "rgb(27, 27, 27)"
+
+
+@pytest.mark.parametrize("light", [True, False], ids=["light", "dark"])
+@pytest.mark.parametrize("chosen", ["null", "['Running', 'Completed', 'Failed', 'Suspended', 'Terminated']"], ids=["all", "some"])
+def test_all_texts_stand_out(view: ViewPage, light: bool, chosen: str):
+    view.open("lots.picture()", before=f"{HALF}; lots.question.status = {chosen}", light=light)
+    view.page.get_by_text("Instances:").wait_for()
+    assert faint(view.page) == []
 
 
 LONGEST_RUN = "harness.tell({ rows: { first: { ...lots.row(10_000, 'Completed'), created: 1e12, ended: 1e12 + 3599e3 } } })"

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from ..contrast import faint
 from .page import ViewPage, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -476,6 +477,24 @@ def test_dark_pages_have_other_colours_and_a_change_of_theme_is_followed(view: V
     assert colours(view) - light
     assert "108,182,255" in colours(view)
     assert "108,182,255" not in light
+
+
+@pytest.mark.parametrize("light", [True, False], ids=["light", "dark"])
+def test_all_texts_stand_out(view: ViewPage, light: bool):
+    view.open(light=light)
+    for name in ("Timeline", "History", "HTTP", "Payloads", "Logs", "Code"):
+        view.tab(name)
+        view.page.locator(".dfnb-panel [role=option], .dfnb-source div, .dfnb-frame").filter(visible=True).first.wait_for()
+        view.drawn()
+        assert faint(view.page) == [], name
+
+
+@pytest.mark.parametrize("status", ["Running", "Completed", "Failed", "Suspended", "Terminated"])
+@pytest.mark.parametrize("light", [True, False], ids=["light", "dark"])
+def test_the_state_stands_out(view: ViewPage, status: str, light: bool):
+    view.open(f"picture(4, {{ status: '{status}', failure: 'ValueError: x' }})", light=light)
+    view.page.locator(".dfnb-pill").get_by_text(status).wait_for()
+    assert faint(view.page) == []
 
 
 def test_it_can_be_used_at_600_pixels(view: ViewPage):

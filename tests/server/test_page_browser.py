@@ -15,6 +15,8 @@ from dfnb.server.app import ManagementApp
 from dfnb.server.listener import Listener
 from dfnb.server.settings import ServerSettings
 
+from ..contrast import faint
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -236,6 +238,10 @@ def test_the_page_fits_a_narrow_screen_in_both_schemes(visit: Callable[..., Visi
     assert one.page.evaluate("document.documentElement.scrollWidth") == 360
     one.open(LONG)
     assert one.page.evaluate("document.documentElement.scrollWidth") == 360
+    show = "status => document.querySelectorAll('.pill').forEach(pill => { pill.dataset.status = status; })"
+    for status in ("Running", "Completed", "Failed", "Suspended", "Terminated"):
+        one.page.evaluate(show, status)
+        assert faint(one.page) == [], status
     back = one.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert back == ("rgb(22, 25, 29)" if dark else "rgb(255, 255, 255)")
 
