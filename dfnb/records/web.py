@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
+from dfnb.records.plain_json import STRICT, names_a_class
+
 T = TypeVar("T")
 
 
@@ -161,12 +163,13 @@ class HttpRequest:
 
     `params` are those of the query (of several with one name, the last), `route_params` those of the route's template. `form` and
     `files` are read from the body when first asked for. `origin`: what outside callers put in front of the server's paths.
+    `may_name_classes`: whether the caller is trusted to send objects that an orchestrator will read as objects of a class.
     """
 
     def __init__(
         self, method: str, url: str, *, body: bytes = b"", headers: Mapping[str, str] | list[tuple[str, str]] | None = None,
         params: Mapping[str, str] | None = None, route_params: Mapping[str, Any] | None = None, origin: str | None = None,
-        read_form: FormReader = read_plain_form,
+        read_form: FormReader = read_plain_form, may_name_classes: bool = True,
     ) -> None:
         self.method = method
         self.url = url
@@ -176,6 +179,7 @@ class HttpRequest:
         self.origin = origin
         self._body = bytes(body)
         self._read_form = read_form
+        self._may_name_classes = may_name_classes
         self._parsed: tuple[FormValues[str], FormValues[UploadedFile]] | None = None
 
     def get_body(self) -> bytes:
@@ -183,11 +187,17 @@ class HttpRequest:
         return self._body
 
     def get_json(self) -> Any:
-        """The body, read as JSON. ValueError if it is none."""
+        """The body, read as JSON. ValueError if it is none, or if it names a class and the caller has not shown the hub's key."""
         try:
-            return json.loads(self._body)
+            text = self._body.decode(json.detect_encoding(self._body), "surrogatepass")
+            value = STRICT.decode(text)
         except ValueError as error:
             raise ValueError(f"the body of this request is not JSON: {error}") from None
+        except RecursionError:
+            raise ValueError("the body of this request is JSON that is nested too deeply to be read") from None
+        if not self._may_name_classes and names_a_class(text):
+            raise ValueError("only who has the hub's key may send objects of a class; send plain JSON")
+        return value
 
     @property
     def form(self) -> FormValues[str]:

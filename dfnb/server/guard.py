@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import math
 import re
 from array import array
@@ -18,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from dfnb.client.keys import HubKeys
 from dfnb.client.links import Scope, read_code
+from dfnb.records.plain_json import STRICT
 from dfnb.server.answers import Refused, empty, invalid_json, message
 from dfnb.server.query import Query
 from dfnb.server.settings import ServerSettings
@@ -143,7 +143,7 @@ class Guard:
         """For what the fast parser does not take: a lone half of a surrogate pair, or more behind the value where that is fine."""
         begin = text.strip(_BLANKS)
         try:
-            _, end = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).raw_decode(begin)
+            _, end = STRICT.raw_decode(begin)
         except (ValueError, RecursionError) as error:
             raise Refused(invalid_json(str(error))) from None
         if if_more_follows is not None and end < len(begin):
@@ -214,34 +214,6 @@ def nesting(body: bytes, enough: int) -> int:
             break
         inside ^= (len(parts) - 1) & 1
     return deepest
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is too large a number")
-    return number
-
-
-def names_a_class(text: str) -> bool:
-    """Whether JSON text has an object that stands for one of a class, however its marker is spelled."""
-    if _MARKER in text or "\\u" not in text:
-        return _MARKER in text
-    found = False
-
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        nonlocal found
-        found = found or any(name == _MARKER for name, _ in pairs)
-
-    json.loads(text, object_pairs_hook=look)
-    return found
-
-
-_MARKER = "__class__"
 
 
 def _same(given: str, key: str) -> bool:

@@ -18,11 +18,12 @@ from dfnb.records.history import (
     ExecutionTerminated,
     HistoryEvent,
 )
+from dfnb.records.plain_json import names_a_class
 from dfnb.server import answers
 from dfnb.server.answers import Refused
 from dfnb.server.call import Call, applied, off_loop, preferences, preferred_wait
 from dfnb.server.follow import Known, follow_status, wait_for_end
-from dfnb.server.guard import is_json, names_a_class
+from dfnb.server.guard import is_json
 from dfnb.server.query import read_time
 from dfnb.server.status import Statuses, status_answer
 

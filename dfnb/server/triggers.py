@@ -70,7 +70,7 @@ class Triggers:
     def _may_call(self, definition: Definition, request: Request) -> bool:
         if definition.auth_level is AuthLevel.ANONYMOUS or not self._settings.require_key:
             return True
-        given = credential(request, Query(request.scope["query_string"]))
+        given = _credential(request)
         if definition.auth_level is AuthLevel.ADMIN:
             return self._guard.is_system(given)
         return self._guard.is_function(given)
@@ -81,6 +81,7 @@ class Triggers:
         return HttpRequest(
             request.method, f"{origin}{path}" + (f"?{query}" if query else ""), body=body, headers=request.headers.items(),
             params=dict(parse_qsl(query, keep_blank_values=True)), route_params=values, origin=origin, read_form=read_form,
+            may_name_classes=not self._settings.require_key or self._guard.is_system(_credential(request)),
         )  # fmt: skip
 
     async def _call(self, definition: Definition, asked: HttpRequest, request: Request) -> Response:
@@ -113,6 +114,10 @@ def find(registry: Registry, method: str, path: str) -> Found | None:
         if values is not None:
             return Found(definition, values)
     return None
+
+
+def _credential(request: Request) -> str:
+    return credential(request, Query(request.scope["query_string"]))
 
 
 def _raw_path(request: Request) -> str:

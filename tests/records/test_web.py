@@ -26,6 +26,32 @@ def test_a_body_that_is_no_json_is_told_in_a_sentence() -> None:
         HttpRequest("POST", "http://x", body=b"{").get_json()
 
 
+@pytest.mark.parametrize(
+    "body", [b"NaN", b'{"a":Infinity}', b"[1e999]", b"\xff", b"", b"[" * 100_000], ids=lambda body: str(body[:9])
+)
+def test_what_other_programs_would_not_read_is_no_json(body: bytes) -> None:
+    with pytest.raises(ValueError, match="the body of this request is"):
+        HttpRequest("POST", "http://x", body=body).get_json()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
+def test_json_may_be_in_each_encoding_it_is_known_in(encoding: str) -> None:
+    assert HttpRequest("POST", "http://x", body='{"é": "\\ud800"}'.encode(encoding)).get_json() == {"é": "\ud800"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("marker", ["__class__", r"\u005f_class__"])
+def test_objects_of_a_class_are_refused_from_who_may_not_send_them(marker: str, encoding: str) -> None:
+    body = f'[{{"{marker}": "A", "__module__": "m", "__data__": 1}}]'.encode(encoding)
+    with pytest.raises(ValueError, match="only who has the hub's key may send objects of a class"):
+        HttpRequest("POST", "http://x", body=body, may_name_classes=False).get_json()
+    assert HttpRequest("POST", "http://x", body=body).get_json() == [{"__class__": "A", "__module__": "m", "__data__": 1}]
+
+
+def test_a_text_about_classes_is_no_object_of_one() -> None:
+    assert HttpRequest("POST", "http://x", body=b'["__class__"]', may_name_classes=False).get_json() == ["__class__"]
+
+
 def test_a_plain_form_is_read_without_a_server() -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     form = HttpRequest("POST", "http://x", headers=headers, body=b"a=1&a=2&b=%C3%A9&c=").form

@@ -8,6 +8,7 @@ import pytest
 
 from dfnb import errors
 from dfnb.records.payload import decode, encode
+from dfnb.records.plain_json import STRICT
 from dfnb.server import answers
 
 
@@ -21,6 +22,12 @@ def test_numbers_beyond_64_bits_and_half_surrogates_are_written() -> None:
     assert answers.encode([10**30]) == b"[1000000000000000000000000000000]"
     assert json.loads(answers.encode({"a": "\ud800"})) == {"a": "\ud800"}
     assert decode(encode("\ud800")) == "\ud800"
+
+
+@pytest.mark.parametrize("strange", [1, 10**30, "\ud800"], ids=["nothing", "a large number", "half a surrogate pair"])
+def test_numbers_that_are_not_finite_are_null_whatever_else_there_is(strange: object) -> None:
+    text = answers.encode([strange, float("nan"), {"a": [float("inf"), -float("inf")]}])
+    assert STRICT.decode(text.decode()) == [strange, None, {"a": [None, None]}]
 
 
 def test_an_empty_answer_has_no_type() -> None:

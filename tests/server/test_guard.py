@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dfnb.client import links
 from dfnb.client.links import BASE_PATH, VERBS
 from dfnb.server import guard
-from dfnb.server.guard import host_name, is_json, names_a_class, nesting, place_of
+from dfnb.server.guard import host_name, is_json, nesting, place_of
 
 # hosts
 
@@ -365,18 +365,3 @@ def test_depth_is_right_across_the_pieces_it_is_counted_in(monkeypatch: pytest.M
     for size in (1, 2, 3, 7):
         monkeypatch.setattr(guard, "_PIECE", size)
         assert nesting(text, 20) == whole
-
-
-@pytest.mark.parametrize(
-    ("text", "does"),
-    [
-        ('{"__class__":"A","__module__":"m","__data__":1}', True),
-        (r'{"\u005f_class__":1}', True),
-        (r'[{"a":{"_\u005Fcl\u0061ss__":1}}]', True),
-        (r'{"\u0061":"b"}', False),
-        (r'{"a":"\u005f_class__"}', False),
-        ('{"a":1}', False),
-    ],
-)
-def test_the_marker_of_a_class_is_seen_however_it_is_spelled(text: str, does: bool) -> None:
-    assert names_a_class(text) is does

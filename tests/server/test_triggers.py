@@ -244,6 +244,22 @@ def test_plain_functions_get_the_plain_client_and_coroutines_the_other(registry:
     assert started.headers["location"].startswith("https://out.example/runtime/webhooks/durabletask/instances/")
 
 
+def test_objects_of_a_class_come_only_from_who_has_the_key(app: dfnb.DurableApp, registry: dfnb.Registry, door: Door) -> None:
+    @trigger(registry)
+    def body(req: dfnb.HttpRequest) -> Any:
+        try:
+            return req.get_json()
+        except ValueError as error:
+            return dfnb.HttpResponse(str(error), status_code=400)
+
+    marked = {"__class__": "Popen", "__module__": "subprocess", "__data__": ["true"]}
+    for key in ("", "wrong", door.keys.function):
+        answer = door.send("POST", "/api/body", json=[marked], headers={"x-functions-key": key})
+        assert (answer.status_code, "only who has the hub's key" in answer.text) == (400, True)
+    assert door.send("POST", "/api/body", json=marked, headers={"x-functions-key": door.keys.system}).json() == marked
+    assert Door(app, require_key=False).send("POST", "/api/body", json=marked).json() == marked
+
+
 def test_a_body_that_is_too_long_is_refused_before_the_function_runs(app: dfnb.DurableApp, registry: dfnb.Registry) -> None:
     called = []
     trigger(registry, "a", name="a")(lambda req: called.append(req))
