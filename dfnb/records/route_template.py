@@ -121,6 +121,14 @@ class RouteTemplate:
         """The same for two templates that match the same paths."""
         return "/".join(segment.shape for segment in self.segments)
 
+    @property
+    def shortest(self) -> int:
+        """How many segments a path needs: those at the end that have a default, are optional or take any rest may be left out."""
+        number = len(self.segments)
+        while number and _absent(self.segments[number - 1].alone) is not None:
+            number -= 1
+        return number
+
     def match(self, path: str) -> dict[str, str] | None:
         """The values of the parameters in a path, which is still percent-encoded; None if it does not fit."""
         parts = _decoded(path)
@@ -148,6 +156,8 @@ def _absent(parameter: Parameter | None) -> dict[str, str] | None:
         return None
     if parameter.default is not None:
         return {parameter.name: parameter.default}
+    if parameter.catch_all:
+        return _with_rest({}, parameter, "")
     return {} if parameter.optional else None
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dfnb.client.links import BASE_PATH
 from dfnb.definitions import Definition
-from dfnb.records.route_template import Parameter, RouteTemplate, parse
+from dfnb.records.route_template import Parameter, Segment, parse
 from dfnb.records.web import AuthLevel
 from dfnb.server.openapi_parts import (
     AFTER,
@@ -153,9 +153,10 @@ def document(settings: ServerSettings, origin: str, version: str, triggers: Iter
     used: Counter[str] = Counter()
     for route in ROUTES:
         found["paths"].setdefault(f"{BASE_PATH}/{route.path}", {})[route.method.lower()] = _operation(route, used)
-    for trigger in triggers:
-        template = parse(trigger.route)
-        found["paths"].setdefault(_path_of(template, settings), {}).update(_of_trigger(trigger, template))
+    for number, trigger, segments in sorted(_trigger_paths(triggers), key=lambda one: one[0]):
+        methods = found["paths"].setdefault(_path_of(segments, settings), {})
+        for method, operation in _of_trigger(trigger, segments, number).items():
+            methods.setdefault(method, operation)  # a path that is all a route says is rather meant than a shorter one of another
     return found
 
 
@@ -182,19 +183,27 @@ def _answers(answers: Answers) -> Json:
 # ---- HTTP triggers
 
 
-def _path_of(template: RouteTemplate, settings: ServerSettings) -> str:
+def _trigger_paths(triggers: Iterable[Definition]) -> Iterator[tuple[int, Definition, tuple[Segment, ...]]]:
+    """The paths that routes answer at, the whole ones as number 1: OpenAPI has no word for a parameter that may be left out."""
+    for trigger in triggers:
+        template = parse(trigger.route)
+        for number in range(template.shortest, len(template.segments) + 1):
+            yield len(template.segments) - number + 1, trigger, template.segments[:number]
+
+
+def _path_of(segments: Sequence[Segment], settings: ServerSettings) -> str:
     """Without constraints, which OpenAPI has no words for in a path."""
-    segments = ["".join(map(_shown, segment.pieces)) for segment in template.segments]
-    return "/" + "/".join(filter(None, [settings.route_prefix, *segments]))
+    shown = ["".join(map(_shown, segment.pieces)) for segment in segments]
+    return "/" + "/".join(filter(None, [settings.route_prefix, *shown]))
 
 
 def _shown(piece: str | Parameter) -> str:
     return piece if isinstance(piece, str) else f"{{{piece.name}}}"
 
 
-def _of_trigger(trigger: Definition, template: RouteTemplate) -> Json:
+def _of_trigger(trigger: Definition, segments: Sequence[Segment], number: int) -> Json:
     """An operation for each of its methods. What its code answers is not known."""
-    names = [parameter.name for segment in template.segments for parameter in segment.parameters]
+    names = [parameter.name for segment in segments for parameter in segment.parameters]
     one: Json = {
         "tags": ["triggers"],
         "summary": trigger.name,
@@ -203,4 +212,5 @@ def _of_trigger(trigger: Definition, template: RouteTemplate) -> Json:
     }
     if trigger.auth_level == AuthLevel.ANONYMOUS:
         one["security"] = []
-    return {method.lower(): {**one, "operationId": f"trigger_{trigger.name}_{method.lower()}"} for method in trigger.methods}
+    end = "" if number == 1 else f"_{number}"
+    return {method.lower(): {**one, "operationId": f"trigger_{trigger.name}_{method.lower()}{end}"} for method in trigger.methods}

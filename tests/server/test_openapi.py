@@ -189,3 +189,23 @@ def test_http_triggers_are_documented_with_their_parameters(server: Caller, regi
     assert found.keys() == {"get", "post"}
     assert [parameter["name"] for parameter in found["get"]["parameters"]] == ["id", "rest"]
     assert (found["post"]["operationId"], found["post"]["security"]) == ("trigger_order_post", [])
+
+
+def test_the_shorter_paths_of_a_trigger_are_documented_too(server: Caller, registry: dfnb.Registry) -> None:
+    routes = {"echo": "echo/{id:int?}", "greet": "greet/{name=world}/{*rest}", "plain": "echo", "every": "{a?}/{b?}"}
+    for name, route in routes.items():
+
+        def answer(req: dfnb.HttpRequest) -> str:
+            return "ok"
+
+        dfnb.http_trigger(route, name=name, methods=("GET",), registry=registry)(answer)
+    paths = server.ask("GET", "/openapi.json", at_base=False).json()["paths"]
+    told = {path: one["get"]["operationId"] for path, one in paths.items() if path.startswith("/api")}
+    assert told == {
+        "/api/echo/{id}": "trigger_echo_get", "/api/echo": "trigger_plain_get", "/api/greet/{name}/{rest}": "trigger_greet_get",
+        "/api/greet/{name}": "trigger_greet_get_2", "/api/greet": "trigger_greet_get_3", "/api/{a}/{b}": "trigger_every_get",
+        "/api/{a}": "trigger_every_get_2", "/api": "trigger_every_get_3",
+    }  # fmt: skip
+    assert paths["/api/greet"]["get"]["parameters"] == []
+    for path in ("/api", "/api/greet", "/api/greet/you", "/api/echo"):
+        assert server.ask("GET", path, at_base=False).status == 200
