@@ -171,8 +171,10 @@ def _serve(user_ns: Names, rest: str) -> None:
 @_command("compact", "rewrite the hub file without the space that purged instances left")
 def _compact(user_ns: Names, rest: str) -> None:
     before, after = apps.current().compact()
-    gained = "" if after < before else "; there was nothing to give back"
-    print(f"dfnb: hub file compacted from {_size(before)} to {_size(after)}{gained}")
+    if after < before:
+        print(f"dfnb: hub file compacted from {_size(before)} to {_size(after)}")
+    else:
+        print(f"dfnb: the hub file has nothing to give back; it has {_size(after)}")
 
 
 def _size(number: int) -> str:
@@ -281,7 +283,8 @@ def _restart(user_ns: Names, rest: str) -> Instance:
 
 
 @_command(
-    "purge ID | --all-ended [--status STATUS]", "delete an ended instance with its history, or all that have ended",
+    "purge ID [--force] | --all-ended [--status STATUS]",
+    "delete an ended instance with its history, or all that have ended; --force: one that has not, too",
     options=("status",), flags=("all-ended", "force"),
 )
 def _purge(user_ns: Names, rest: str) -> None:

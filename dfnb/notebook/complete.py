@@ -30,7 +30,7 @@ _CELL_OPTIONS = {
 }  # fmt: skip
 _TAKES_ENTITY = frozenset({"signal", "entity"})
 _TAKES_INSTANCE = frozenset({
-    "wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "history", "http",
+    "wait", "raise", "terminate", "suspend", "resume", "restart", "rewind", "purge", "show", "inspect", "history", "http",
 })  # fmt: skip
 _TAKES_PATH = frozenset({"open", "scan-secrets", "attach"})
 
@@ -122,6 +122,8 @@ def _first_argument(name: str, user_ns: Mapping[str, Any]) -> list[tuple[str, st
         return _as("function", apps.current().registry.names("orchestrator"))
     if name == "help":
         return _as("command", COMMANDS)
+    if name == "test-mode":
+        return _as("mode", ["on", "off"])
     if name in _TAKES_INSTANCE:
         held = [known for known, value in user_ns.items() if isinstance(value, Instance) and known[0] != "_"]
         page = apps.current().client.instances(limit=_IDS_OFFERED)

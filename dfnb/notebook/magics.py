@@ -140,8 +140,10 @@ class DfnbMagics(Magics):
 
         ``%dfnb start NAME INPUT`` starts an instance and returns it; ``wait``, ``raise``, ``terminate``, ``suspend``, ``resume``,
         ``restart``, ``rewind``, ``purge``, ``show``, ``history`` and ``http`` take its id; ``list`` shows all; ``signal``,
-        ``entity`` and ``entities`` are about entities; ``open``, ``stop``, ``compact`` are about the hub's file, and
-        ``scan-secrets`` proves that no secret's value is in it.
+        ``entity`` and ``entities`` are about entities, ``definitions`` about what cells have defined; ``inspect`` looks into an
+        instance that has ended, too. ``serve`` lets other programs in, ``attach`` works with a hub elsewhere, ``follow`` with any
+        URL that answers 202. ``open``, ``stop``, ``compact`` are about the hub's file, and ``scan-secrets`` proves that no secret's
+        value is in it; ``nest`` lets cells run loops within the kernel's, ``test-mode`` makes outputs that are always the same.
         """
         return commands.run(self.shell.user_ns, line)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import pytest
@@ -126,8 +127,11 @@ def test_stop_and_open_go_on_where_it_was(echo):
     assert "durability is one of" in echo("%dfnb open x.duckdb --durability high").text
 
 
-def test_compact_tells_the_size(echo):
-    assert echo("%dfnb compact").text.startswith("dfnb: hub file compacted from ")
+def test_compact_tells_the_size_and_when_there_is_nothing_to_gain(echo):
+    dfnb.start("say", "x" * 2_000_000, instance_id="large").wait(20)
+    dfnb.current().client.purge("large")
+    assert re.fullmatch(r"dfnb: hub file compacted from \d\.\d MB to .*\n", echo("%dfnb compact").text)
+    assert echo("%dfnb compact").text.startswith("dfnb: the hub file has nothing to give back; it has ")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ def test_commands_names_ids_options_and_events_are_offered(echo, shell):
     assert offered(shell, "%dfnb wait q1 --t") == ["--timeout"]
     assert offered(shell, "%dfnb list --status Co") == ["Completed", "ContinuedAsNew"]
     assert offered(shell, "%dfnb open x --durability r") == ["relaxed"]
+    assert set(offered(shell, "%dfnb inspect q")) == {"question", "q1"}
+    assert set(offered(shell, "%dfnb test-mode ")) == {"on", "off"}
 
 
 def test_options_of_the_cell_magics_are_offered(run, shell):
