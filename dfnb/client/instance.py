@@ -91,6 +91,12 @@ class Instance:
 
     def _ended(self, timeout: float | None) -> Ended:
         future = self._client.when_ended(self.id)
+        try:
+            return self._waited(future, timeout)
+        finally:
+            future.cancel()  # who stops waiting leaves nothing behind
+
+    def _waited(self, future: concurrent.futures.Future[Ended], timeout: float | None) -> Ended:
         left = timeout
         while True:
             nap = _LOOK_SECONDS if left is None else min(_LOOK_SECONDS, max(left, 0))

@@ -110,7 +110,7 @@ class HubClientSide(HttpClientSide):
     # ask
 
     def when_ended(self, instance_id: str) -> Future[Ended]:
-        """A future of the instance's end. Raises InstanceNotFoundError."""
+        """A future of the instance's end; a cancelled one is forgotten. Raises InstanceNotFoundError."""
         future: Future[Ended] = Future()
         with self.changed:
             if self._closed:
@@ -118,6 +118,7 @@ class HubClientSide(HttpClientSide):
             state = self._by_id.get(instance_id)
             if state is not None:
                 state.waiters = [*(state.waiters or ()), future]
+                future.add_done_callback(functools.partial(self._forget_waiter, state.key))
                 return future
             recent = self._recent.get(instance_id)
         if recent is not None:
@@ -128,6 +129,13 @@ class HubClientSide(HttpClientSide):
             raise InstanceNotFoundError(instance_id)
         future.set_result(Ended(record, self._read(lambda cursor: reader.end_of(cursor, record))))
         return future
+
+    def _forget_waiter(self, key: int, future: Future[Ended]) -> None:
+        if future.cancelled():
+            with self.changed:
+                state = self._states.get(key)
+                if state is not None:
+                    state.waiters = [waiter for waiter in state.waiters or () if waiter is not future]
 
     def query(self, wanted: InstanceQuery) -> list[InstanceRecord]:
         """The instances that fit, newest first, at most `limit`."""

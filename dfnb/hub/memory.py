@@ -177,8 +177,9 @@ class WorkingSet:
         for chore in chores:
             chore()  # finds the hub closed and says so to whoever waits for it
         for state in list(self._states.values()):
-            for waiter in state.waiters or ():
-                if not waiter.done():
+            waiters, state.waiters = state.waiters or [], None
+            for waiter in waiters:
+                if waiter.set_running_or_notify_cancel():
                     waiter.set_exception(HubClosedError())
 
     @property

@@ -74,6 +74,19 @@ def test_wait_gives_the_final_status(client: DurableOrchestrationClient) -> None
     assert client.wait(status.instance_id or "", 10).output == 2
 
 
+def test_a_wait_that_ran_out_leaves_no_future_behind(client: DurableOrchestrationClient, reach: Reach) -> None:
+    run = client.start("waits", instance_id="a")
+    reach("a", waiting)
+    other = client.when_ended("a")
+    for _ in range(3):
+        with pytest.raises(dfnb.WaitTimeoutError):
+            run.wait(0)
+    (state,) = client._hub._states.values()
+    assert state.waiters == [other]
+    run.raise_event("go", 1)
+    assert other.result(10).end.result == "1"
+
+
 def test_a_timeout_says_what_the_instance_waits_for(client: DurableOrchestrationClient, reach: Reach) -> None:
     run = client.start("waits", instance_id="a")
     reach("a", waiting)

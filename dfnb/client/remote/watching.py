@@ -58,14 +58,19 @@ class Watching:
         self._callbacks: dict[int, Callback] = {}
         self._numbers = itertools.count()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._streams = False
-        """Whether the stream of changes is open, so that nobody has to ask."""
+        self._reader: asyncio.Task[None] | None = None
+        """The task whose stream of changes is open."""
         self._has_no_stream = False
+
+    @property
+    def _streams(self) -> bool:
+        """Whether the stream of changes is open, so that nobody has to ask. It ends with the task that reads it."""
+        return self._reader is not None and self._reader is self._tasks.get("changes")
 
     # from outside
 
     async def await_end(self, instance_id: str, future: Future[Ended]) -> None:
-        """Give the future the instance's end, once there is one."""
+        """Give the future the instance's end, once there is one; a cancelled one is forgotten."""
         import asyncio
 
         awaited = self._awaited.get(instance_id)
@@ -73,7 +78,27 @@ class Watching:
             awaited = self._awaited[instance_id] = Awaited(asyncio.Event())
             self._spawn(f"instance {instance_id}", self._follow(instance_id, awaited))
         awaited.futures.append(future)
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda done: self._on_done(loop, instance_id, done))
         self._follow_changes()
+
+    def _on_done(self, loop: asyncio.AbstractEventLoop, instance_id: str, future: Future[Ended]) -> None:
+        """From any thread."""
+        if future.cancelled():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and all is forgotten
+                loop.call_soon_threadsafe(self._forget, instance_id, future)
+
+    def _forget(self, instance_id: str, future: Future[Ended]) -> None:
+        awaited = self._awaited.get(instance_id)
+        if awaited is None or future not in awaited.futures:
+            return
+        awaited.futures.remove(future)
+        if not awaited.futures:
+            del self._awaited[instance_id]
+            task = self._tasks.get(f"instance {instance_id}")
+            if task is not None:
+                task.cancel()
+            self._rest()
 
     async def watch(self, callback: Callback) -> int:
         """Call back with the ids of what changed, until `unwatch`."""
@@ -127,9 +152,6 @@ class Watching:
 
     async def _is_over(self, instance_id: str, awaited: Awaited) -> bool:
         """Look once and, if it goes on, pause until it may be worth another look."""
-        if awaited.futures and all(future.cancelled() for future in awaited.futures):
-            self._awaited.pop(instance_id, None)
-            return True
         awaited.news.clear()
         began = _now()
         try:
@@ -205,14 +227,14 @@ class Watching:
 
         pause = _SHORTEST_PAUSE
         while not self._has_no_stream:
-            with contextlib.suppress(RemoteUnavailableError, ValueError):
+            with contextlib.suppress(RemoteUnavailableError, ValueError, RecursionError):
                 async with self._api.wire.stream("changes") as response:
                     if response.status_code == 200:
                         pause = _SHORTEST_PAUSE
                         await self._read_stream(response)
                     else:
                         self._has_no_stream = response.status_code in (401, 403, 404)
-            self._streams = False
+            self._reader = None
             self._wake_all()
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
@@ -220,9 +242,11 @@ class Watching:
         self._follow_changes()
 
     async def _read_stream(self, response: httpx.Response) -> None:
+        import asyncio
+
         async for ids in _events(response):
             if not self._streams:  # its first line: from now on nothing is missed, but before something may have been
-                self._streams = True
+                self._reader = asyncio.current_task()
                 self._wake_all()
             for id in ids & self._awaited.keys():
                 self._awaited[id].news.set()
