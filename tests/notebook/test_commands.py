@@ -251,6 +251,9 @@ def test_http_shows_each_exchange_and_writes_an_archive(run, shell, tmp_path):
     assert "200 OK" in shell.display_formatter.format(cell.value[0])[0]["text/html"]
     assert run("%dfnb http a1 --har run.har").text.startswith("1 exchange written to run.har\n")
     assert json.loads((tmp_path / "run.har").read_text(encoding="utf-8")) == cell.value.har()
+    refused = run("%dfnb http a1 --har nowhere/run.har")
+    assert isinstance(refused.error, UsageError)
+    assert "the archive cannot be written to nowhere/run.har: No such file" in refused.text
 
 
 def test_http_of_an_instance_without_calls_says_so(echo):
