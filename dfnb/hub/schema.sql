@@ -311,7 +311,7 @@ COMMENT ON COLUMN history.name IS 'The name of the orchestrator, activity, opera
 COMMENT ON COLUMN history.entity_id IS 'The entity that an operation was for';
 COMMENT ON COLUMN history.data IS 'Input, result, failure or output as JSON; the reason; when a timer is due, in microseconds since 1970';
 COMMENT ON COLUMN history.timestamp IS 'When it happened';
-COMMENT ON COLUMN history.took IS 'How long the activity ran';
+COMMENT ON COLUMN history.took IS 'How long the activity ran, or the event had been waited for';
 
 COMMENT ON VIEW activities IS 'One row for each activity that was asked for, whatever number of tries it took. Times are UTC.';
 COMMENT ON COLUMN activities.instance_id IS 'The id of the instance that asked for it';

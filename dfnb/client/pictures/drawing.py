@@ -26,6 +26,9 @@ _INKS = {
     "still": ("#5f6b76", "#9aa6b2"),
 }
 _TEXT = ("#1f2328", "#e6edf3")
+_BACK = ("#fff", "#111")
+"""Its own, so that it can be read on any page: an image may be told to be light or dark by what the page is not."""
+_LEAST_WIDTH = 800
 _FONT = "font-family:system-ui,-apple-system,Segoe UI,Roboto,DejaVu Sans,sans-serif;font-size:12px"
 
 _GLYPHS = {
@@ -61,11 +64,13 @@ class SvgPicture:
         return self.svg
 
     def _repr_html_(self) -> str:
-        """The picture as an image: its texts stay in it where a page strips SVG, and it follows the page's light or dark."""
+        """The picture as an image: its texts stay in it where a page strips SVG. Where there is little room it is scrolled."""
         words = escape(f"{self.title}. {self.description}")
         source = quote(_HOVER_TEXTS.sub("", self.svg), safe=_SAFE_IN_ADDRESS)
-        size = f'width="{self.size[0]:g}" style="max-width:100%;height:auto"'
-        return f'<img class="dfnb-image" {size} alt="{words}" src="data:image/svg+xml,{source}">'
+        least = min(self.size[0], _LEAST_WIDTH)
+        size = f'width="{self.size[0]:g}" style="max-width:100%;min-width:{least:g}px;height:auto"'
+        image = f'<img class="dfnb-image" {size} alt="{words}" src="data:image/svg+xml,{source}">'
+        return f'<div style="overflow-x:auto">{image}</div>'
 
     def __str__(self) -> str:
         return self.svg
@@ -95,7 +100,7 @@ def _style() -> str:
 
 def _rules(shade: int) -> str:
     inks = "".join(f".dfnb-picture .{name}{{color:{ink[shade]}}}" for name, ink in _INKS.items())
-    return f".dfnb-picture{{color:{_TEXT[shade]}}}{inks}"
+    return f".dfnb-picture{{color:{_TEXT[shade]};background:{_BACK[shade]}}}{inks}"
 
 
 # ---- elements

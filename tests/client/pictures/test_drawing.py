@@ -35,7 +35,7 @@ def test_a_picture_needs_no_network_and_no_script() -> None:
 def test_a_picture_shows_itself_as_an_image_with_its_words(tmp_path: Path) -> None:
     one = drawn("a<b")
     assert one._repr_svg_() == str(one) == one.svg
-    html = ET.fromstring(one._repr_html_().replace('">', '"/>'))
+    html = ET.fromstring(one._repr_html_().replace('"></div>', '"/></div>'))[0]
     assert html.get("alt") == "a<b. a<b"
     assert (html.get("src") or "").startswith("data:image/svg+xml,%3Csvg xmlns=")
     assert repr(one) == "<SvgPicture a<b: 100 x 20.5>"
@@ -57,3 +57,14 @@ def test_texts_are_cut_to_their_room() -> None:
     assert width_of(cut) <= 100
     assert fitted("anything", 1) == "…"
     assert width_of("漢") > width_of("a")
+
+
+def test_a_wide_picture_is_scrolled_before_its_texts_get_too_small() -> None:
+    assert "min-width:800px" in picture("a", "b", (960, 20), [])._repr_html_()
+    assert "min-width:300px" in picture("a", "b", (300, 20), [])._repr_html_()
+
+
+def test_a_picture_has_a_ground_of_its_own_for_light_and_for_dark() -> None:
+    light, _, dark = drawn("trip").svg.partition("@media(prefers-color-scheme:dark)")
+    assert "color:#1f2328;background:#fff" in light
+    assert "color:#e6edf3;background:#111" in dark
