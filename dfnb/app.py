@@ -215,8 +215,8 @@ class DurableApp:
     def serve(self, settings: ServerSettings | None = None, **options: Any) -> Server:
         """Serve the management API and HTTP triggers; at once when it returns. Options are the fields of ServerSettings.
 
-        A server that runs is returned as it is when nothing is said or nothing changes, else it is replaced. Raises ServeError, of
-        which PortInUseError is one.
+        A server that runs is returned as it is when nothing is said or nothing changes, else it is replaced by one at the same port
+        unless another is given. Raises ServeError, of which PortInUseError is one.
         """
         if self._closed:
             raise HubClosedError()

@@ -119,6 +119,41 @@ def test_the_server_at_work_stays_when_another_cannot_start(opened: Open) -> Non
     assert status_of(server.url, server.key, "none").status_code == 404
 
 
+def test_options_alone_do_not_move_the_server_to_another_port(opened: Open) -> None:
+    app = opened()
+    first = app.serve(port=0)
+    second = app.serve(public_url="https://example.org/dfnb")
+    assert (second is not first, second.url, second.public_url) == (True, first.url, "https://example.org/dfnb")
+    assert app.serve(public_url="https://example.org/dfnb") is second
+
+
+def test_a_server_that_can_neither_be_replaced_nor_go_on_is_gone(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = opened()
+    before = app.serve(port=0)
+
+    def taken(settings: ServerSettings) -> socket.socket:
+        raise PortInUseError(settings.host, settings.port)
+
+    with monkeypatch.context() as all_ports:
+        all_ports.setattr("dfnb.server.listener.bind", taken)
+        with pytest.raises(PortInUseError, match="port 9 of"):
+            app.serve(port=9)
+    assert "could not be started again either" in caplog.text
+    assert (app.server, app.client.links) == (None, None)
+    again = app.serve(port=0)
+    assert (again is not before, again.is_running, again.url) == (True, True, before.url)
+
+
+def test_a_server_that_has_stopped_by_itself_is_not_taken_for_one_that_runs(opened: Open) -> None:
+    app = opened()
+    before = app.serve(port=0)
+    before.shut(None)
+    again = app.serve(port=0)
+    assert (again is not before, again.is_running) == (True, True)
+
+
 def test_a_setting_that_cannot_be_meant_is_refused_before_anything_happens(opened: Open) -> None:
     app = opened()
     with pytest.raises(ValueError, match="without a key only this machine"):

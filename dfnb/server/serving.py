@@ -134,17 +134,28 @@ class Serving:
     # start
 
     def serve(self, settings: ServerSettings | None, options: dict[str, Any]) -> Server:
-        """The server, with these settings: the one that runs if it has them, or if nothing is said; else one in its place."""
+        """The server, with these settings: the one that runs if it has them, or if nothing is said; else one in its place.
+
+        All that is not said is as usual; only the port stays, because links were made with it.
+        """
         with self._lock:
-            running = self.server
+            running = self._alive()
             if running is None:
                 self._facts = self._read()
             elif settings is None and not options:
                 return running
+            elif settings is None:
+                options = {"port": running.settings.port, **options}
             asked = dataclasses.replace(settings if settings is not None else ServerSettings(), **options)
             if running is not None and asked in (running.asked, running.settings):
                 return running
             return self._start(asked) if running is None else self._replace(running, asked)
+
+    def _alive(self) -> Server | None:
+        """The server that runs; one that has stopped by itself is let go."""
+        if self.server is not None and not self.server.is_running:
+            self.shut(None)
+        return self.server
 
     def restore(self) -> str:
         """Start the server again that ran when the hub was last open; the answer is empty, or a sentence on why it is not back.
@@ -213,12 +224,18 @@ class Serving:
             return bind(asked)
 
     def _replace(self, running: Server, asked: ServerSettings) -> Server:
-        running.shut(None)
+        self.shut(None)
         try:
             return self._start(asked)
         except BaseException:
-            self._start(running.asked, at=running.settings.port)
+            self._go_back_to(running)
             raise
+
+    def _go_back_to(self, before: Server) -> None:
+        try:
+            self._start(before.asked, at=before.settings.port)
+        except ServeError as error:  # the error that is told is that of the server that was asked for
+            logger.warning("dfnb: the server that ran before could not be started again either: %s", error)
 
     # stop
 

@@ -40,9 +40,10 @@ def test_the_first_serve_prints_the_addresses_and_the_key(echo):
 
 def test_the_key_is_printed_once_unless_it_is_asked_for(echo):
     echo("%dfnb serve --port 0")
-    key = dfnb.current().server.key
+    key, url = dfnb.current().server.key, dfnb.current().server.url
     for line in ("%dfnb serve", "%dfnb serve --port 0", "%dfnb serve --retry", "%dfnb", "%dfnb serve --route-prefix hooks"):
         assert key not in echo(line).text
+        assert dfnb.current().server.url == url
     assert "the key is as before; `%dfnb serve --show-key` prints it" in echo("%dfnb serve").text
     assert f"  key: {key}\n" in echo("%dfnb serve --show-key").text
 
@@ -152,6 +153,7 @@ def test_on_jupyterhub_the_way_outside_is_told(run, monkeypatch):
     monkeypatch.setenv("JUPYTERHUB_PUBLIC_URL", "https://hub.example.org/user/ada/")
     assert f"`%dfnb serve --public-url https://hub.example.org/user/ada/proxy/{port}`" in run("%dfnb serve").text
     assert "JupyterHub" not in run(f"%dfnb serve --public-url https://hub.example.org/user/ada/proxy/{port}").text
+    assert dfnb.current().server.settings.port == port
 
 
 def test_loading_again_brings_the_server_back_and_says_so(echo):
