@@ -11,6 +11,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+import dfnb
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_RUN = "<!-- not run -->"
@@ -77,3 +79,9 @@ def test_the_notebook_of_the_main_job_exists() -> None:
     paths = re.findall(r"notebooks/\w+\.ipynb", README)
     assert paths
     assert [path for path in paths if not (ROOT / path).is_file()] == []
+
+
+def test_each_public_error_is_explained():
+    errors = {name for name in dfnb.__all__ if name.endswith("Error")} - {"DfnbError"}
+    assert errors, "there are public errors"
+    assert [name for name in sorted(errors) if f"`{name}`" not in README] == []
