@@ -13,6 +13,7 @@ from dfnb.client import html
 from dfnb.client.shown import clock as clock
 from dfnb.client.shown import span as span
 from dfnb.notebook.snapshot import Picture
+from dfnb.records.short_repr import visible
 
 _EVENTS_SHOWN = 8
 
@@ -80,17 +81,17 @@ def instance_text(picture: Picture) -> str:
     for why in (f"waiting for {', '.join(waits)}" if waits and not picture.get("held") else "".join(waits),
                 picture.get("failure", ""), picture.get("note", "")):
         what += f", {why}" if why else ""
-    return f"{what}>"
+    return visible(f"{what}>")
 
 
 def columns(titles: Sequence[str], lines: Sequence[Sequence[str]], foot: str = "") -> str:
     """Text in columns as wide as they need to be."""
     if not lines:
-        return foot or "nothing"
-    table = [titles, *lines]
+        return visible(foot) or "nothing"
+    table = [[visible(cell, kept="") for cell in line] for line in (titles, *lines)]
     widths = [max(len(line[column]) for line in table) for column in range(len(titles))]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return "\n".join([*shown, foot] if foot else shown)
+    return "\n".join([*shown, visible(foot)] if foot else shown)
 
 
 # ---- HTML
@@ -107,6 +108,7 @@ def instance_html(picture: Picture) -> str:
     sections = instance_twin.sections(picture)
     shown = [
         html.row("held" if picture.get("held") else "waiting for", waits_html(picture)),
+        html.row("suspended", escape(picture.get("reason") or "")),
         html.row("HTTP calls", "".join(map(_call_html, picture.get("calls", ()))), "dfnb-calls"),
         html.row("custom status", escape(picture.get("custom") or "")),
         html.row("output", escape(picture.get("output") or ""), "dfnb-mono"),

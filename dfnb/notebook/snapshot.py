@@ -22,7 +22,7 @@ from dfnb.notebook.events import LONGEST_NOTE, event_line, subjects
 from dfnb.notebook.inspector import BAD_STREAMS, Inspector, traces_of
 from dfnb.notebook.texts import LONGEST_TEXT, cut, shown_json, shown_value
 from dfnb.records.failure import FailureDetails
-from dfnb.records.history import ExecutionCompleted, HttpCallScheduled
+from dfnb.records.history import ExecutionCompleted, ExecutionSuspended, HttpCallScheduled
 from dfnb.records.instance import InstanceRecord, Wait
 
 Picture = dict[str, Any]
@@ -58,6 +58,7 @@ class InstanceTracker:
         self._events: list[Picture] = []
         self._events_seen = self._exchanges_seen = 0
         self._calls_http = False
+        self._suspended_for = ""
         self._logs: list[Picture] = []
         self.timeline = Timeline()
         self._inspector = Inspector(self.client, self._record, self.timeline)
@@ -127,7 +128,8 @@ class InstanceTracker:
         except RemoteUnavailableError as error:  # it may come back, and then there is news
             return {"note": str(error)}
         except InstanceNotFoundError:
-            return {"note": "purged: its history was deleted", "waits": [], "actions": [], "over": True}
+            purged = {"status": "Purged", "reason": "", "note": "purged: its history was deleted"}
+            return {**purged, "waits": [], "actions": [], "over": True}
         except DfnbError as error:
             return {"note": why_no_news(error), "actions": [], "over": True}
 
@@ -149,6 +151,9 @@ class InstanceTracker:
             if row.event.event_type != "OrchestratorStarted"
         ]
         self._events_seen += len(lines)
+        for _, _, row in news:
+            if isinstance(row.event, ExecutionSuspended):
+                self._suspended_for = row.event.reason or ""
         self._events = [*self._events, *lines[-EVENTS_KEPT:]][-EVENTS_KEPT:]
         self.timeline.feed(news)
         self.timeline.wait_for(record)
@@ -174,6 +179,7 @@ class InstanceTracker:
             self._say_what_was_asked(wait)
         picture |= {
             "calls": self._calls(record) if self._calls_http else [],
+            "reason": cut(self._suspended_for, LONGEST_TEXT) if record.status == "Suspended" else "",
             "code": record.code or "",
             "codeNote": source.version_note(record, self.client.definition(record.name)) if not record.held else "",
             "parent": record.parent_id or "",

@@ -110,8 +110,23 @@ def test_a_purged_instance_is_over(app):
     tracker = InstanceTracker(app.client, run.id)
     tracker.look()
     run.purge(force=True)
-    assert "purged" in tracker.look()["set"]["note"]
+    last = tracker.look()["set"]
+    assert (last["status"], last["note"]) == ("Purged", "purged: its history was deleted")
     assert tracker.is_over
+
+
+def test_a_suspended_instance_says_why_until_it_goes_on(app):
+    run = app.client.start("ask")
+    tracker = InstanceTracker(app.client, run.id)
+    assert tracker.look()["set"]["reason"] == ""
+    run.suspend("because <b>lunch</b>")
+    assert tracker.look()["set"]["reason"] == "because <b>lunch</b>"
+    assert "because &lt;b&gt;lunch&lt;/b&gt;" in display.instance_html(tracker.whole())
+    assert InstanceTracker(app.client, run.id).look()["set"]["reason"] == "because <b>lunch</b>"
+    run.resume()
+    assert tracker.look()["set"]["reason"] == ""
+    run.suspend()
+    assert "reason" not in tracker.look()["set"]
 
 
 def test_entity_calls_signals_and_locks_are_events_like_others(app):

@@ -52,9 +52,7 @@ function hidden(node) {
   return node;
 }
 
-function button(text, click, classes = "") {
-  return h("button", `button ${classes}`, text, { type: "button", click });
-}
+const button = (text, click, classes = "") => h("button", `button ${classes}`, text, { type: "button", click });
 
 const link = (text, click) => button(text, click, "link");
 
@@ -85,9 +83,7 @@ const some = (number) => (number ? whole(number) : "");
 const clamp = (number, least, most) => Math.max(least, Math.min(most, number));
 
 // Those of the words there are.
-function list(words, between = ", ") {
-  return words.filter(Boolean).join(between);
-}
+const list = (words, between = ", ") => words.filter(Boolean).join(between);
 
 // Where there is little room: without what all URLs begin with, and without the host if that is still too long.
 function short(text, longest) {
@@ -96,9 +92,7 @@ function short(text, longest) {
 }
 
 // "2026-01-31T12:00:00.000" where the browser is.
-function local(at) {
-  return new Date(at - new Date(at).getTimezoneOffset() * 6e4).toISOString();
-}
+const local = (at) => new Date(at - new Date(at).getTimezoneOffset() * 6e4).toISOString();
 
 function clock(at, exact = false) {
   if (!at) return "";

@@ -14,9 +14,7 @@ const ACTIONS = {
   purge: { text: "Purge", ask: "Delete this instance and its whole history?", keep: "Keep", bad: true },
 };
 
-function labelled(card, label, classes) {
-  return card.appendChild(hidden(h("div", "row", h("span", "", label)))).appendChild(h("div", classes));
-}
+const labelled = (card, label, classes) => card.appendChild(hidden(h("div", "row", h("span", "", label)))).appendChild(h("div", classes));
 
 function fillRow(node, text) {
   fill(node, text);
@@ -214,6 +212,7 @@ class Instance {
       h("div", "head", this.pill = h("span", "pill"), this.name = h("span", "name"), this.id = h("span", "id"),
         this.parent = h("span", "quiet"), this.where = h("span", "tag"), this.code = h("span", "tag mono"), this.time = h("span", "time quiet")))));
     this.waits = labelled(card, "waiting for");
+    this.reason = labelled(card, "suspended", "short");
     this.custom = labelled(card, "custom status", "short");
     this.output = labelled(card, "output", "mono short");
     this.failure = labelled(card, "failure", "bad short");
@@ -233,7 +232,7 @@ class Instance {
     showWaits(this.waits, picture, now);
     write(this.waits.previousSibling, picture.held ? "held" : "waiting for");
     this.waits.parentElement.hidden = !this.waits.children.length;
-    for (const name of ["custom", "output", "failure"]) fillRow(this[name], picture[name]);
+    for (const name of ["reason", "custom", "output", "failure"]) fillRow(this[name], picture[name]);
     fillRow(this.note, list([picture.codeNote, picture.note], "; "));
     this.tabs.show(picture, now);
     this.actions.show(picture);

@@ -53,10 +53,10 @@ class VirtualList {
   }
 
   // The length is what the picture says; with another epoch all rows may be others, with another stamp those that are open.
-  show(total, epoch = 0, stamp = 0) {
+  show(total, epoch = 0, stamp = 0, isOver = true) {
     if (epoch !== this.epoch) this.pages.clear();
     Object.assign(this, { total, epoch, stamp });
-    write(this.empty, total ? this.trouble : "nothing yet");
+    write(this.empty, total ? this.trouble : isOver ? "none" : "nothing yet");
     this.space.style.height = `${total * this.height}px`;
     this.node.style.setProperty("--lines", clamp(total, 1, this.lines) + (this.head.hidden ? 0 : 1));
     if (this.isAtEnd && !this.node.matches(":active")) this.node.scrollTop = this.node.scrollHeight; // no row leaves a pressed pointer

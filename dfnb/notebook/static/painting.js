@@ -67,11 +67,12 @@ class Painting {
     const ratio = devicePixelRatio || 1;
     this.width = this.area.clientWidth;
     this.height = this.frame.clientHeight;
-    const wanted = [Math.round(this.width * ratio), Math.round(this.height * ratio)];
-    if (this.canvas.width !== wanted[0] || this.canvas.height !== wanted[1]) [this.canvas.width, this.canvas.height] = wanted;
+    const { canvas } = this;
+    const [width, height] = [this.width, this.height].map((one) => Math.round(one * ratio));
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     this.label = Math.round(Math.min(240, Math.max(120, this.width * 0.28)));
     this.plot = Math.max(40, this.width - this.label - 8);
-    const pen = this.canvas.getContext("2d");
+    const pen = canvas.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     return pen;
   }
@@ -92,12 +93,13 @@ class Painting {
   }
 
   within(x, y, width, height, draw) {
-    this.pen.save();
-    this.pen.beginPath();
-    this.pen.rect(x, y, width, height);
-    this.pen.clip();
+    const { pen } = this;
+    pen.save();
+    pen.beginPath();
+    pen.rect(x, y, width, height);
+    pen.clip();
     draw();
-    this.pen.restore();
+    pen.restore();
   }
 
   wide(text) {
@@ -129,12 +131,13 @@ class Painting {
   }
 
   line(x, y, toX, toY, dash = []) {
-    this.pen.setLineDash(dash);
-    this.pen.beginPath();
-    this.pen.moveTo(x, y);
-    this.pen.lineTo(toX, toY);
-    this.pen.stroke();
-    this.pen.setLineDash([]);
+    const { pen } = this;
+    pen.setLineDash(dash);
+    pen.beginPath();
+    pen.moveTo(x, y);
+    pen.lineTo(toX, toY);
+    pen.stroke();
+    pen.setLineDash([]);
   }
 
   cut(text, room) {

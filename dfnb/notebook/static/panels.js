@@ -137,9 +137,7 @@ class Viewer {
 }
 
 // A line to take into a cell.
-function snippet(text) {
-  return h("div", "tools snippet", h("span", "quiet", "in a cell"), h("code", "mono", text), copyButton(() => text));
-}
+const snippet = (text) => h("div", "tools snippet", h("span", "quiet", "in a cell"), h("code", "mono", text), copyButton(() => text));
 
 // ---- History
 
@@ -154,7 +152,7 @@ class RowsPanel {
   }
 
   show(picture) {
-    this.list.show(picture.counts?.[this.counted] || 0, picture.epoch, picture.n);
+    this.list.show(picture.counts?.[this.counted] || 0, picture.epoch, picture.n, picture.over);
   }
 }
 
@@ -235,7 +233,7 @@ class HttpPanel {
 
   show(picture) {
     this.picture = picture;
-    this.list.show(this.filter ? this.total : picture.counts?.exchanges || 0, `${picture.epoch} ${this.version}`, picture.n);
+    this.list.show(this.filter ? this.total : picture.counts?.exchanges || 0, `${picture.epoch} ${this.version}`, picture.n, picture.over);
   }
 
   async pick(row) {
@@ -280,7 +278,7 @@ class PayloadsPanel {
   show(picture) {
     renew(this, `${picture.epoch} ${picture.counts?.events} ${picture.over}`, this.list.empty, async () => {
       ({ rows: this.rows } = await this.view.ask("payloads"));
-      this.list.show(this.rows.length, this.stamp);
+      this.list.show(this.rows.length, this.stamp, 0, picture.over);
       this.choose();
     });
   }

@@ -83,7 +83,7 @@ class Timeline extends Painting {
     const isFirst = !this.picture;
     this.total = Math.max(picture.counts?.tasks || 0, ...Object.keys(picture.rows || {}).slice(-1).map((index) => Number(index) + 1));
     Object.assign(this, { picture, now, epoch: picture.epoch });
-    set(this.area, { "aria-label": `Timeline of ${many(this.total, "task")}: arrow keys select one, Enter opens it, plus and minus zoom, “As text” lists all` });
+    set(this.area, { "aria-label": `Timeline of ${many(this.total, "task")}: arrow keys select one, Enter opens it, plus and minus zoom, 'As text' lists all` });
     this.frame.style.height = `${AXIS + ROW * clamp(this.total, 1, ROWS_SEEN)}px`;
     this.space.style.height = `${ROW * this.total}px`;
     if (isFirst) this.isAtEnd = !picture.over;
@@ -158,7 +158,7 @@ class Timeline extends Painting {
   draw() {
     this.asked = 0;
     if (!this.picture) return;
-    if (this.frame.hidden) return this.list.show(this.total, this.epoch, this.picture.n);
+    if (this.frame.hidden) return this.list.show(this.total, this.epoch, this.picture.n, this.picture.over);
     const pen = (this.pen = this.size());
     if (!this.width) return;
     this.ink = this.colours();
@@ -177,7 +177,7 @@ class Timeline extends Painting {
       this.drawNow();
     });
     this.drawAxis();
-    if (!this.total) pen.fillText("no tasks yet", 8, AXIS + ROW / 2);
+    if (!this.total) pen.fillText(this.picture.over ? "no tasks" : "no tasks yet", 8, AXIS + ROW / 2);
     this.want(first, last);
     this.tell();
   }
