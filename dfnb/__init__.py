@@ -42,6 +42,7 @@ from dfnb.engine.info import ActivityCancelled, activity_info
 from dfnb.errors import (
     DefinitionError,
     DfnbError,
+    EngineBusyError,
     HttpCallError,
     HttpConnectionError,
     HttpRefusedError,
@@ -105,6 +106,7 @@ __all__ = [
     "DurableOrchestrationClient",
     "DurableOrchestrationContext",
     "DurableOrchestrationStatus",
+    "EngineBusyError",
     "Entity",
     "EntityHandle",
     "EntityId",

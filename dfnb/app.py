@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dfnb")
 
 _CLOSE_SECONDS = 5.0
+_TURN_SECONDS = 2.0
+"""However little time there is to close, the batch under way has so much to end."""
 
 
 def _checked_poll(poll: Any) -> Any:
@@ -102,6 +105,7 @@ class DurableApp:
             limit=batch_rows, sticky=sticky_instances, strict=strict,
         )
         self._worker = Worker(self._hub, self._engine, self._clock)
+        self._hub.ask_engine = self._engine.own_code.slow
         self._client = DurableOrchestrationClient(self._hub, known, self._clock.now)
         self._serving = Serving(
             self._client, registry, lambda: HubKeys(self._hub), self._clock.now, None if self.path == ":memory:" else self.path
@@ -160,7 +164,7 @@ class DurableApp:
     @property
     def state(self) -> EngineState:
         """What the engine is doing now."""
-        problem = self._hub.problem or self._worker.failure
+        problem = self._hub.problem or self._worker.failure or self._hub.slow_turn()
         return EngineState(
             running=self._worker.is_running and not self._closed,
             open_instances=self._hub.resumed,
@@ -240,7 +244,8 @@ class DurableApp:
     def close(self, timeout: float = _CLOSE_SECONDS) -> None:
         """Stop the engine, give running activities `timeout` seconds, write everything and let the file go.
 
-        What had not ended goes on when the hub is opened again. A server is stopped first, and can be started again then.
+        What had not ended goes on when the hub is opened again: also a turn of an orchestrator that does not come back within that
+        time. A server is stopped first, and can be started again then.
         """
         self._shut(timeout, abandon=False)
 
@@ -258,9 +263,11 @@ class DurableApp:
         atexit.unregister(self._at_exit)
         if abandon:
             self._hub.close(abandon=True)
-        self._worker.stop()
-        self._activities.close(timeout)
-        self._http.close(timeout)
+        begun = time.monotonic()
+        self._worker.stop(max(timeout, _TURN_SECONDS))
+        left = max(0.0, timeout - (time.monotonic() - begun))
+        self._activities.close(left)
+        self._http.close(left)
         self._hub.close()
 
     def __enter__(self) -> DurableApp:

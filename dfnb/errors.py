@@ -35,6 +35,7 @@
         ├── HubInUseError           another process owns the file
         ├── HubFormatError          the file is not a dfnb hub, is damaged, or was written by a newer dfnb
         ├── HubUnavailableError     the disk refuses writes; what was acknowledged is safe
+        │   └── EngineBusyError         somebody's own code does not come back, and all else in the hub waits for it
         └── HubClosedError          the app was closed
 
 The facts of an error are attributes; its sentence is made in ``__str__``.
@@ -528,6 +529,24 @@ class HubUnavailableError(HubError):
         if self.kept is None:
             return "dfnb tries again every second and goes on by itself once writing works"
         return "nothing of this request was done: repeat it once writing works"
+
+
+class EngineBusyError(HubUnavailableError):
+    """The code of an orchestrator or an entity does not come back, and all else in the hub waits for it."""
+
+    def __str__(self) -> str:
+        said = "" if self.kept is None else f" {self.outlook[0].upper()}{self.outlook[1:]}."
+        return (
+            f"{self.problem}; everything else in this hub waits for it.{said} It cannot be interrupted from here: restart the "
+            "kernel or the program, and before that code is run again, change it or terminate its instance"
+        )
+
+    @property
+    def outlook(self) -> str:
+        """What becomes of the request."""
+        if self.kept:
+            return "this request was already under way, and is carried out if that code comes back: do not repeat it here"
+        return "nothing of this request was done"
 
 
 class HubClosedError(HubError):

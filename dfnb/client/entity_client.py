@@ -21,7 +21,7 @@ from dfnb.client.instance import WaitInterrupted
 from dfnb.client.paging import read_token, token
 from dfnb.client.status import as_microseconds
 from dfnb.definitions import Registry
-from dfnb.errors import HubUnavailableError
+from dfnb.errors import EngineBusyError, HubUnavailableError
 from dfnb.hub.protocol import ClientSide, EntityQuery, SignalRequest
 from dfnb.records import payload
 from dfnb.records.entity import EntityRecord
@@ -164,6 +164,9 @@ class EntityClient:
     def problem(self) -> HubUnavailableError | None:
         """Why nothing can be written to the hub at present; None when all is well."""
         return self._hub.problem
+
+    def _slow_turn(self) -> EngineBusyError | None:
+        return self._hub.slow_turn()
 
     def settle(self, future: Future[T]) -> T:
         """The answer once it is on disk; a hub that cannot go on is an error now, not a wait without end."""

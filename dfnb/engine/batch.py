@@ -17,6 +17,7 @@ from dfnb.engine.activities import ActivityCall, ActivityRunner
 from dfnb.engine.clock import Clock
 from dfnb.engine.entities import ASKS, EntityEngine
 from dfnb.engine.http import HttpCalls, HttpJob
+from dfnb.engine.own_code import OwnCode
 from dfnb.engine.waited import with_length
 from dfnb.errors import NonDeterminismError, NotRegisteredError
 from dfnb.hub.protocol import StartRequest, WorkerSide
@@ -66,7 +67,8 @@ class BatchEngine:
         self._sticky_limit = max(1, sticky)
         self._strict = strict
         self._http = http
-        self._entities = EntityEngine(hub, registry, clock, limit=limit, strict=strict)
+        self.own_code = OwnCode()
+        self._entities = EntityEngine(hub, registry, clock, self.own_code, limit=limit, strict=strict)
         self._sticky: OrderedDict[int, OrchestrationReplay] = OrderedDict()
         self._recheck: set[int] = set()
         self._cold: deque[InstanceState] = deque()
@@ -206,7 +208,7 @@ class BatchEngine:
         replay = OrchestrationReplay(definition.function, generation=state.generation, input_type=definition.input_type)
         sink = capture.Sink(self._clock.now, drop_while=lambda: replay.replaying)
         try:
-            with capture.to(sink):
+            with capture.to(sink), self.own_code.of("orchestrator", state.name, state.id):
                 replay.replay(history)
         except NonDeterminismError as error:
             self._close(replay)
@@ -339,7 +341,9 @@ class BatchEngine:
     def _think(self, state: InstanceState, inputs: Sequence[HistoryEvent], at: int, sink: capture.Sink) -> Decision:
         replay = self._sticky[state.key]
         self._sticky.move_to_end(state.key)
-        with capture.to(sink):
+        first = inputs[0] if inputs else None
+        name = first.name if isinstance(first, ExecutionStarted) else state.name
+        with capture.to(sink), self.own_code.of("orchestrator", name, state.id):
             return replay.turn(at, inputs)
 
     def _look_again(self, state: InstanceState) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from dfnb.definitions import Definition, Registry
 from dfnb.engine import capture
 from dfnb.engine.clock import Clock
+from dfnb.engine.own_code import OwnCode
 from dfnb.errors import NotRegisteredError
 from dfnb.hub.entity_state import Change, EntityState, OperationMessage
 from dfnb.hub.protocol import StartRequest, WorkerSide
@@ -49,10 +50,13 @@ ASKS = (EntityOperationCalled, EntityOperationSignaled, EntityLockRequested, Ent
 class EntityEngine:
     """Runs the operations of one hub's entities, on the engine's thread."""
 
-    def __init__(self, hub: WorkerSide, registry: Registry, clock: Clock, *, limit: int, strict: bool) -> None:
+    def __init__(
+        self, hub: WorkerSide, registry: Registry, clock: Clock, own_code: OwnCode, *, limit: int, strict: bool
+    ) -> None:
         self._hub = hub
         self._registry = registry
         self._clock = clock
+        self._own_code = own_code
         self._limit = limit
         self._strict = strict
 
@@ -179,7 +183,7 @@ class EntityEngine:
         at = self._clock.now()
         sink = capture.Sink(self._clock.now, number)
         begun = time.perf_counter_ns()
-        with capture.to(sink):
+        with capture.to(sink), self._own_code.of("entity", operation.name, entity.id):
             outcome = self._outcome(entity, number, operation, definition, at)
         took = (time.perf_counter_ns() - begun) // 1000
         if outcome.failure is None:

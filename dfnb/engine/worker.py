@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from dfnb.engine import capture
 from dfnb.engine.batch import BatchEngine
 from dfnb.engine.clock import Clock
 from dfnb.errors import HubClosedError
@@ -35,15 +36,20 @@ class Worker:
     def is_running(self) -> bool:
         return self._thread.is_alive()
 
-    def stop(self) -> None:
-        """Finish the batch under way, then end."""
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish the batch under way, then end. False: that took longer than `timeout` seconds, and it is left to itself.
+
+        The hub must be closed then, which takes nothing from it any more. What it had taken is found again at the next opening.
+        """
         with self._hub.changed:
             self._stopping = True
             self._hub.changed.notify_all()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
+        capture.install()  # what it prints after it was left to itself belongs to no cell
         try:
             while self._wait():
                 self._engine.run_batch()
@@ -54,6 +60,7 @@ class Worker:
             logger.critical("dfnb: the engine has stopped; what was acknowledged is on disk", exc_info=True)
         finally:
             self._engine.let_go()
+            capture.uninstall()
 
     def _wait(self) -> bool:
         with self._hub.changed:

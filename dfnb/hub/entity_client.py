@@ -20,6 +20,7 @@ from dfnb.records.log import LogLine
 T = TypeVar("T")
 
 _DELETED_AT_ONCE = 1_000
+_LOOK_SECONDS = 0.2
 
 
 class EntityClientSide(WorkingSet):
@@ -79,16 +80,22 @@ class EntityClientSide(WorkingSet):
         released = self._release_orphaned() if release_orphaned_locks else 0
         if not remove_empty:
             return 0, released
-        return self._as_chore(self._remove_empty).result(), released
+        return self._as_chore(self._remove_empty), released
 
-    def _as_chore(self, work: Callable[[], T]) -> Future[T]:
+    def _as_chore(self, work: Callable[[], T]) -> T:
         """Have the engine's thread do it between two turns: nothing is brought to life there meanwhile."""
         done: Future[T] = Future()
         with self.changed:
             self._check_open()
             self._chores.append(lambda: _carry_out(work, done))
             self.changed.notify_all()
-        return done
+        while True:
+            try:
+                return done.result(_LOOK_SECONDS)
+            except TimeoutError:
+                problem = self.problem
+                if problem is not None and done.cancel():
+                    raise problem.for_request(kept=False) from None
 
     def _release_orphaned(self) -> int:
         locked = self.query_entities(EntityQuery(with_state=False, with_empty=True, locked=True, limit=1 << 62))
@@ -118,6 +125,8 @@ class EntityClientSide(WorkingSet):
 
 
 def _carry_out(work: Callable[[], T], done: Future[T]) -> None:
+    if not done.set_running_or_notify_cancel():
+        return
     try:
         done.set_result(work())
     except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+from dfnb.errors import HubClosedError
 from dfnb.hub import entity_reader
 from dfnb.hub.entity_state import Change, EntityState, OperationMessage, header_of
 from dfnb.hub.memory import WorkingSet
@@ -119,6 +120,8 @@ class EntityWorkerSide(WorkingSet):
         took: int | None = None, text: str | None = None,
     ) -> None:
         """Add what happened to an entity to the present batch; `text` is a result, a failure or a state."""
+        if self._closed:
+            raise HubClosedError
         if entity.key == 0:
             self._create(entity, at)
         pos = self._next_pos

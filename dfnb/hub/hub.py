@@ -12,5 +12,5 @@ class TaskHub(HubClientSide, HubWorkerSide):
     def compact(self) -> tuple[int, int]:
         """Rewrite the file without what deleted instances have left; its size before and after, in bytes."""
         if self._bodies_left:
-            self._as_chore(self.sweep_bodies).result()
+            self._as_chore(self.sweep_bodies)
         return super().compact()

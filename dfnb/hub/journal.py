@@ -131,6 +131,8 @@ class Journal:
         """Hand over a batch; waits while too much is queued. Relaxed level: it counts as committed at once."""
         with self._wake:
             self._wake.wait_for(lambda: self._backlog <= _BACKLOG_ROWS or self._stopping or self._refusal is not None)
+            if self._stopping:  # an engine that was left to itself comes back too late
+                raise HubClosedError
             self._batches.append(batch)
             self._backlog += len(batch)
             self._last_pos = max(self._last_pos, batch.last_pos)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from dfnb.errors import (
+    EngineBusyError,
     HubClosedError,
     HubUnavailableError,
     InstanceExistsError,
@@ -40,6 +41,10 @@ T = TypeVar("T")
 
 DURABILITY_LEVELS = ("durable", "relaxed", "memory")
 
+_LONG = 2.0
+"""After so many seconds without an end a turn is worth a word."""
+_TOO_LONG = 10.0
+"""After so many nobody waits for it any longer."""
 _LARGE = 100_000
 """What is smaller is not worth a look at the disk."""
 _COPIES = 3
@@ -82,6 +87,8 @@ class WorkingSet:
         self._watchers: list[Callable[[frozenset[str]], None]] = []
         self._local = threading.local()
         self._closed = False
+        self.ask_engine: Callable[[float], str] = lambda least: ""
+        """Tells whose code the engine has been running for that many seconds or more; empty for nobody's."""
         self._journal = Journal(self.path, level=durability, now=now(), flush=self._flush, on_problem=self._on_problem)
         self._recover()
         self._journal.start(self._published_pos)
@@ -184,7 +191,16 @@ class WorkingSet:
 
     @property
     def problem(self) -> HubUnavailableError | None:
-        return self._journal.problem
+        """Why what a client asks cannot be done now; None when all is well."""
+        return self._journal.problem or self._slow_turn(_TOO_LONG)
+
+    def slow_turn(self) -> EngineBusyError | None:
+        """Whose code keeps the engine from everything else, None while nobody's has for long."""
+        return self._slow_turn(_LONG)
+
+    def _slow_turn(self, least: float) -> EngineBusyError | None:
+        slow = self.ask_engine(least)
+        return EngineBusyError(self.path, slow) if slow else None
 
     def _check_open(self) -> None:
         if self._closed:

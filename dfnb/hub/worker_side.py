@@ -65,6 +65,8 @@ class HubWorkerSide(HttpWorkerSide):
         """Instances with something to do and what has happened to them, at most about `limit` messages."""
         taken: list[tuple[InstanceState, list[Message]]] = []
         with self.changed:
+            if self._closed:
+                raise HubClosedError
             self._fire_timers(now)
             while self._ready and limit > 0 and self._journal.problem is None:
                 state = self._ready.popleft()
@@ -206,6 +208,8 @@ class HubWorkerSide(HttpWorkerSide):
 
     def record(self, state: InstanceState, events: Iterable[tuple[HistoryEvent, int]], turn: int) -> None:
         """Add events to an instance's history, within the present batch."""
+        if self._closed:  # a turn that took so long that it was left to itself
+            raise HubClosedError
         rows = self._batch.rows
         for event, at in events:
             pos = self._next_pos

@@ -10,6 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from dfnb.errors import (
+    EngineBusyError,
     HubClosedError,
     HubUnavailableError,
     InstanceConflictError,
@@ -91,6 +92,8 @@ def _without_path(error: HubUnavailableError | HubClosedError) -> str:
     """Callers from outside are not told where the hub's file lies."""
     if isinstance(error, HubClosedError):
         return "the hub is closed; ask again once it is open"
+    if isinstance(error, EngineBusyError):
+        return f"the hub is held up by somebody's code that does not come back; {error.outlook}"
     if error.kept:
         return "the hub cannot be written to at present; this request is kept and will be carried out then, so do not repeat it"
     return "the hub cannot be written to at present; ask again later"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -310,3 +311,16 @@ def test_a_delete_removes_the_state_though_the_entitys_code_refuses_or_is_gone(a
     app.registry.remove("entity", "stubborn")
     app.client.delete_entity("@stubborn@b")
     assert [app.client.read_entity_state(f"@stubborn@{key}").entity_exists for key in ("a", "b")] == [False, False]
+
+
+def test_an_interrupted_request_says_in_one_line_what_becomes_of_it(client: DurableOrchestrationClient) -> None:
+    class Interrupted(Future[None]):
+        def result(self, timeout: float | None = None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as told:
+        client.settle(Interrupted())
+    assert told.value.__cause__ is None
+    assert told.value.__suppress_context__
+    lines = told.value._render_traceback_()  # type: ignore[attr-defined]
+    assert lines == ["KeyboardInterrupt: stopped waiting; the request was handed over and is carried out"]

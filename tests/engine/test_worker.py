@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 from typing import Any
 
+import duckdb
 import pytest
 
 import dfnb
@@ -388,3 +390,103 @@ def test_restart_takes_the_same_input_under_a_new_or_the_same_id(lab: Any) -> No
         assert other_run.result(PATIENCE) == ["input", n]
     assert (again.id, other.id != run.id) == ("echo", True)
     assert sum(isinstance(row.event, TaskScheduled) for row in again.history()) == 0
+
+
+# ---- code that does not come back
+
+
+class Stuck:
+    """An orchestrator that, after its first step, does not yield until it is let go."""
+
+    def __init__(self, lab: Any) -> None:
+        self.lab = lab
+        self.entered, self.release = threading.Event(), threading.Event()
+        define(lab, "activity", "work", "return x")
+
+        @lab.orchestrator
+        def stuck(context: Context) -> Any:
+            value = yield context.call_activity("work", 1)
+            self.entered.set()
+            self.release.wait(PATIENCE)
+            print("let go")
+            return value
+
+        @lab.orchestrator
+        def other(context: Context) -> Any:
+            return 1
+            yield
+
+        self.run = lab.start(stuck, instance_id="first")
+        assert self.entered.wait(PATIENCE)
+
+
+@pytest.fixture
+def stuck(lab: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("dfnb.app._TURN_SECONDS", 0.0)
+    made = Stuck(lab)
+    yield made
+    made.release.set()
+
+
+SLOW = r"orchestrator 'stuck' \(instance 'first'\) has been running its own code for \d+ s without yielding, at line \d+ of stuck"
+
+
+def test_who_keeps_the_engine_is_told_and_who_asks_for_something_does_not_wait_for_it(
+    lab: Any, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lab.app.state.problem == ""
+    assert "work" in stuck.run.status().waiting_for
+    monkeypatch.setattr("dfnb.hub.memory._LONG", 0.0)
+    assert re.match(SLOW, lab.app.state.problem)
+    assert re.fullmatch(SLOW, stuck.run.status().waiting_for)
+    monkeypatch.setattr("dfnb.hub.memory._TOO_LONG", 0.0)
+    for call in (lambda: lab.start("other"), stuck.run.terminate, lab.client.clean_entity_storage):
+        with pytest.raises(dfnb.EngineBusyError, match=SLOW) as told:
+            call()
+        assert told.value.kept is False
+        assert "Nothing of this request was done." in str(told.value)
+    stuck.release.set()
+    assert stuck.run.result(PATIENCE) == 1
+    assert lab.client.counts() == {"Completed": 1}
+
+
+def test_a_turn_that_does_not_come_back_neither_holds_up_closing_nor_writes_afterwards(
+    disk_lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dfnb.app._TURN_SECONDS", 0.0)
+    lab = disk_lab
+    stuck = Stuck(lab)
+    before = lab.app
+    before.close(timeout=0)
+    assert before._worker.is_running
+    stuck.entered.clear()
+    lab.open()
+    assert stuck.entered.wait(PATIENCE)
+    stuck.release.set()
+    before._worker._thread.join(PATIENCE)
+    assert before._worker.failure is None
+    run = lab.client.instance("first")
+    assert run.result(PATIENCE) == 1
+    assert [type(row.event).__name__ for row in run.history()] == [
+        "ExecutionStarted", "TaskScheduled", "TaskCompleted", "ExecutionCompleted",
+    ]
+    assert "let go" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("durability", ["durable", "relaxed"])
+def test_what_an_abandoned_turn_prints_and_decides_is_nobodys(
+    make_lab: Any, durability: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dfnb.app._TURN_SECONDS", 0.0)
+    lab = make_lab()
+    lab.open(durability=durability)
+    stuck = Stuck(lab)
+    lab.app.close(timeout=0)
+    with duckdb.connect(lab.path) as connection:
+        before = connection.execute("SELECT count(*) FROM event").fetchall()
+    stuck.release.set()
+    lab.app._worker._thread.join(PATIENCE)
+    assert lab.app._worker.failure is None
+    with duckdb.connect(lab.path) as connection:
+        assert connection.execute("SELECT count(*) FROM event").fetchall() == before
+    assert "let go" not in capsys.readouterr().out

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import dfnb
 from dfnb.engine.entities import EntityEngine
+from dfnb.engine.own_code import OwnCode
 from dfnb.hub.entity_state import EntityState
 from dfnb.hub.hub import TaskHub
 from dfnb.hub.protocol import EntityQuery, SignalRequest, StartRequest
@@ -66,7 +67,7 @@ class Story:
 
     def open(self) -> None:
         self.hub = TaskHub(self.path, now=self.clock.now)
-        self.engine = EntityEngine(self.hub, self.registry, self.clock, limit=1_000, strict=False)
+        self.engine = EntityEngine(self.hub, self.registry, self.clock, OwnCode(), limit=1_000, strict=False)
 
     def tell(self, story: list[tuple[Any, ...]]) -> None:
         for step, *facts in story:

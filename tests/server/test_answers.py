@@ -53,6 +53,7 @@ def test_the_short_and_the_long_shape_of_an_error() -> None:
         (errors.InstanceExistsError("x", "Running"), 409, b"choose another id, or terminate it first"),
         (errors.HubUnavailableError("/home/me/hub.duckdb", "/home/me is full"), 503, b"cannot be written to at present; ask again"),
         (errors.HubUnavailableError("/home/me/hub.duckdb", "/home/me is full", kept=True), 503, b"so do not repeat it"),
+        (errors.EngineBusyError("/home/me/hub.duckdb", "'x' runs", kept=False), 503, b"nothing of this request was done"),
         (errors.HubClosedError("/home/me/hub.duckdb"), 503, b"the hub is closed"),
         (errors.NotRegisteredError("orchestrator", "trip", ["trips"]), 400, b"did you mean 'trips'?"),
         (errors.PayloadError("cannot be written"), 400, b"cannot be written"),

@@ -18,7 +18,7 @@ from dfnb.client.entities import (
 )
 from dfnb.client.entity_client import EntityClient, EntityRef
 from dfnb.client.remote.shapes import entity_status_of, iso, moment
-from dfnb.errors import HubUnavailableError, RemoteError
+from dfnb.errors import EngineBusyError, HubUnavailableError, RemoteError
 from dfnb.hub.protocol import SignalRequest
 from dfnb.records import payload
 from dfnb.records.log import LogLine
@@ -143,6 +143,10 @@ class RemoteEntityClient(EntityClient, abc.ABC):
     @property
     def problem(self) -> HubUnavailableError | None:
         """None: the disk of the hub is the other side's."""
+        return None
+
+    def _slow_turn(self) -> EngineBusyError | None:
+        """None: the engine is the other side's."""
         return None
 
     def _withdraw(self, future: Future[Any]) -> bool | None:
