@@ -210,6 +210,12 @@ class DurableApp:
         """What receivers check the signatures of completion callbacks with (``whsec_...``); keep it to yourself and to them."""
         return HubKeys(self._hub).callback_secret()
 
+    def rotate_callback_secret(self) -> str:
+        """Sign callbacks with a new secret from now on, which every receiver has to be told; the old one is gone."""
+        keys = HubKeys(self._hub)
+        keys.rotate_callbacks()
+        return keys.callback_secret()
+
     def compact(self) -> tuple[int, int]:
         """Rewrite the file without the space deleted rows left; its size before and after, in bytes."""
         return self._hub.compact()

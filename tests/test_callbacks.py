@@ -284,6 +284,14 @@ def test_a_receiver_that_is_gone_is_not_called_again(lab: Lab) -> None:
     assert carrier.custom_status == "api.example wants to hear no more"
 
 
+def test_a_new_secret_is_used_at_once(lab: Lab) -> None:
+    old = lab.app.callback_secret
+    new = lab.app.rotate_callback_secret()
+    assert old != new == lab.app.callback_secret
+    lab.told(lab.start("echo", 1))
+    assert lab.api.requests[-1].header("webhook-signature") == signature(lab.api.requests[-1], new)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_a_redirect_that_loses_the_event_is_no_receipt(lab: Lab, status: int) -> None:
     lab.api.redirect("/moved", "/done", status)

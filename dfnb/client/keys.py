@@ -26,9 +26,17 @@ class HubKeys:
         self.settings = self._hub.hub_key("settings")
 
     def rotate(self) -> None:
-        """Replace the keys of callers and of links: what was handed out before opens nothing any more."""
+        """Replace the keys of callers and of links: what was handed out before opens nothing any more.
+
+        That of callbacks stays, since it opens nothing here and receivers would refuse what is signed with another.
+        """
         for name in ("system", "function", "links"):
             self._hub.renew_hub_key(name)
+        self._read()
+
+    def rotate_callbacks(self) -> None:
+        """Replace the key that callbacks are signed with: receivers need the new secret."""
+        self._hub.renew_hub_key("callbacks")
         self._read()
 
     def callback_secret(self) -> str:

@@ -151,7 +151,10 @@ class ManagementApp:
         return shown or await self.triggers.handle(request) or answers.empty(404)
 
     def _without_key(self, request: Request, path: str) -> Response | None:
-        """The status page and the description of the API, which tell nothing of the hub; None for everything else."""
+        """The status page and the description of the API, which tell of HTTP triggers and nothing else of the hub.
+
+        None for everything else.
+        """
         if path == "/openapi.json":
             triggers = [one for one in self._house.registry.all() if one.kind == "http_trigger"]
             return answers.data(document(self.settings, self._origin_of(request), self._version, triggers))
