@@ -19,7 +19,7 @@ from dfnb.testing import AsyncApi
 if TYPE_CHECKING:
     from .conftest import Lab
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class HttpLab:
