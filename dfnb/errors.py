@@ -366,9 +366,19 @@ class RemoteError(DfnbError):
 
 
 class RemoteUnavailableError(RemoteError, ConnectionError):
-    """The server of a remote hub cannot be reached, or cannot answer now."""
+    """The server of a remote hub cannot be reached, or cannot answer now.
+
+    `retry_after`: how many seconds it asks to be left alone; None when it does not say. `has_answered`: it is there.
+    """
+
+    def __init__(self, address: str, problem: str, retry_after: float | None = None, has_answered: bool = False) -> None:
+        super().__init__(address, problem)
+        self.retry_after = retry_after
+        self.has_answered = has_answered
 
     def __str__(self) -> str:
+        if self.has_answered:
+            return f"the server at {self.address} cannot answer now ({self.problem}); try again in a moment"
         return (
             f"the server at {self.address} cannot be reached now ({self.problem}); "
             "check the address, and that it runs: a notebook starts its own with `%dfnb serve`"

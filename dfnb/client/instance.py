@@ -10,10 +10,11 @@ from dfnb.client import html
 from dfnb.client.history import History
 from dfnb.client.http_log import HttpLog
 from dfnb.client.status import DurableOrchestrationStatus
-from dfnb.errors import DfnbError, InstanceFailedError, WaitTimeoutError
+from dfnb.errors import DfnbError, InstanceFailedError, RemoteUnavailableError, WaitTimeoutError
 from dfnb.hub.protocol import Ended
 from dfnb.records import payload
 from dfnb.records.log import LogLine
+from dfnb.records.short_repr import visible
 
 if TYPE_CHECKING:
     from dfnb.client.pictures.drawing import SvgPicture
@@ -106,10 +107,15 @@ class Instance:
                 if left is not None:
                     left -= nap
                     if left <= 0:
-                        waiting = self._client.waiting_for(self._client.record(self.id))
-                        raise WaitTimeoutError(self.id, timeout or 0, waiting) from None
+                        raise WaitTimeoutError(self.id, timeout or 0, self._what_for()) from None
             except KeyboardInterrupt:
                 raise WaitInterrupted(f"stopped waiting for {self.id}; it goes on in the background") from None
+
+    def _what_for(self) -> str:
+        try:
+            return self._client.waiting_for(self._client.record(self.id))
+        except RemoteUnavailableError:
+            return ""  # the server is away for a moment, which the wait does not mind
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._awaited().__await__()
@@ -166,7 +172,7 @@ class Instance:
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"<Instance {self.name} {self.id!r}>"
+        return f"<Instance {visible(self.name)} {self.id!r}>"
 
     def _repr_html_(self) -> str:
         """How it stands now; with the extension loaded, a notebook shows it live instead."""

@@ -15,7 +15,7 @@ from dfnb.client.remote import extras
 from dfnb.client.remote.exchanges import Exchanges
 from dfnb.client.remote.history import HistoryReader, Row
 from dfnb.client.remote.shapes import end_of, is_over, record_of
-from dfnb.client.remote.wire import Wire
+from dfnb.client.remote.wire import Wire, retry_after
 from dfnb.errors import (
     InstanceConflictError,
     InstanceExistsError,
@@ -113,7 +113,7 @@ class Api:
             headers["If-None-Match"] = etag
         params = {} if etag is not None else {"showInput": "false"}  # an ETag is that of the whole status
         response = await self.wire.send("GET", _instance(instance_id), params, headers=headers, longer=wait)
-        advice = _seconds(response.headers.get("Retry-After"))
+        advice = retry_after(response)
         if response.status_code == 304:
             return Look({}, etag, advice, is_unchanged=True)
         return Look(self._status(response), response.headers.get("ETag"), advice)
@@ -125,7 +125,7 @@ class Api:
     def _status(self, response: httpx.Response) -> Json | None:
         if response.status_code == 404:
             return None
-        shown = self.wire.json(response)
+        shown = self.wire.json(response) if response.status_code in (200, 202) else None
         if not isinstance(shown, dict) or "runtimeStatus" not in shown:
             raise self.wire.failed(response)
         return shown
@@ -386,10 +386,3 @@ def _names_in(said: str, wanted: str) -> list[str]:
     listed = _LISTED.search(rest)
     names = listed["names"].rstrip(".").split(", ") if listed is not None else _QUOTED.findall(rest)
     return [name for name in names if name not in (wanted, "none")]
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text is not None else None
-    except ValueError:
-        return None

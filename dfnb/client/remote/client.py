@@ -279,10 +279,14 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
         return future
 
     async def _await_end(self, instance_id: str, future: Future[Ended]) -> None:
-        if is_over(await self._api.known(instance_id, {"showInput": "false"})):
-            future.set_result(await self._api.ended(instance_id))
-        else:
-            await self._watching.await_end(instance_id, future)
+        try:
+            if is_over(await self._api.known(instance_id, {"showInput": "false"})):
+                future.set_result(await self._api.ended(instance_id))
+                return
+        except RemoteUnavailableError:  # so begins the time that it may be away
+            if not self._wire.is_known:
+                raise
+        await self._watching.await_end(instance_id, future)
 
     def watch(self, callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
         """Call back with the ids of instances that changed, from another thread. Returns what ends it.

@@ -30,6 +30,8 @@ Callback = Callable[[frozenset[str]], None]
 LONGEST_PAUSE = 5.0
 _SHORTEST_PAUSE = 0.2
 _USUAL_PAUSE = 1.0
+_LONGEST_REST = 60.0
+"""The longest that a server which cannot answer is left alone as it asks."""
 _LONG_POLL = 20.0
 _LONG_POLLS = 256
 _PATIENCE = 120.0
@@ -162,14 +164,16 @@ class Watching:
             if is_over(look.shown):
                 await self._end(instance_id, awaited)
                 return True
-        except RemoteUnavailableError:
+        except RemoteUnavailableError as error:
             if awaited.away > _PATIENCE:
                 raise
-            pause = min(LONGEST_PAUSE, max(_SHORTEST_PAUSE, awaited.away))
+            pause = max(min(LONGEST_PAUSE, max(_SHORTEST_PAUSE, awaited.away)), _asked(error))
             awaited.away += pause + _now() - began
             await self._pause(awaited, pause)
             return False
-        awaited.away = 0.0
+        if awaited.away:
+            self._note(frozenset([instance_id]))  # whoever shows it may have looked in vain
+            awaited.away = 0.0
         if self._streams:
             await awaited.news.wait()
             return False
@@ -264,13 +268,17 @@ class Watching:
 
         before: dict[str, Any] | None = None
         while self._callbacks:
-            with contextlib.suppress(RemoteError, ValueError):
+            pause = LONGEST_PAUSE
+            try:
                 page = await self._api.instances(_LIST_QUESTION, None)
                 now = {str(one.get("instanceId")): one for one in page.items}
                 if before is not None:
                     self._note(frozenset(id for id, one in now.items() if before.get(id) != one) | (before.keys() - now.keys()))
                 before = now
-            await asyncio.sleep(LONGEST_PAUSE)
+            except (RemoteError, ValueError) as error:
+                pause = max(pause, _asked(error))
+                before = {}  # whoever shows them may have looked in vain too, so that all are told next time
+            await asyncio.sleep(pause)
 
     def _note(self, ids: frozenset[str]) -> None:
         for callback in list(self._callbacks.values()) if ids else ():
@@ -296,6 +304,12 @@ def _advised(look: Look) -> float:
     """How long to leave the server alone: as it advises, within bounds."""
     wanted = look.retry_after if look.retry_after is not None else _USUAL_PAUSE
     return max(_SHORTEST_PAUSE, min(LONGEST_PAUSE, wanted))
+
+
+def _asked(error: Exception) -> float:
+    """How long a server that cannot answer wants to be left alone, within bounds."""
+    wanted = error.retry_after if isinstance(error, RemoteUnavailableError) else None
+    return min(_LONGEST_REST, wanted or 0.0)
 
 
 def _fail(awaited: Awaited, error: Exception) -> None:

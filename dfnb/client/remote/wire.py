@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _VERSION = "x-dfnb-version"
 _LONGEST_WORDS = 500
+_BUSY = frozenset({408, 429, 500})
+"""Also what an app says that is throttled or starting: a question may be asked again, while of a change it is not known."""
+_AWAY = frozenset({502, 503, 504})
 _AT_ONCE = 16
 """How many requests are under way at once: httpx gets slow with more, and so would the server."""
 JSON_TYPE = "application/json"
@@ -132,8 +136,10 @@ class Wire:
         status = response.status_code
         if status in (401, 403):
             raise RemoteRefusedError(self.address.shown, self.words(response), has_key=self.address.key is not None)
-        if status in (502, 503, 504):
-            raise RemoteUnavailableError(self.address.shown, self.words(response) or f"it answers {status}")
+        if status in _AWAY or (status in _BUSY and response.request.method == "GET"):
+            said = self.words(response)
+            problem = f"it answers {status}{f': {said}' if said else ''}"
+            raise RemoteUnavailableError(self.address.shown, problem, retry_after(response), has_answered=True)
         if 300 <= status < 400 and status != 304:
             place = urlsplit(response.headers.get("Location", ""))
             where = f"{place.scheme}://{place.netloc}" if place.netloc else "another address"
@@ -175,3 +181,11 @@ class Wire:
             raise RemoteError(
                 self.address.shown, f"answers {response.status_code} with something that is not JSON; is this the right address?"
             ) from None
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """How many seconds the server asks to be left alone; None when it does not say."""
+    from dfnb.durable_http.retry_after import read
+
+    asked = read(response.headers.get_list("Retry-After"), response.headers.get("Date"), time.time_ns() // 1_000)
+    return None if asked.seconds is None else max(0.0, asked.seconds)

@@ -55,6 +55,10 @@ class FakeFunctions:
         self.events: list[tuple[str, str, Any]] = []
         self.asked: list[str] = []
         self.is_away = False
+        self.busy: httpx.Response | None = None
+        """What it answers while it cannot do better."""
+        self.refused = threading.Event()
+        """Set when it has answered so."""
         self.looked = threading.Event()
         """Set when an instance's status was asked for."""
 
@@ -76,6 +80,9 @@ class FakeFunctions:
         self.asked.append(f"{request.method} {request.url.raw_path.decode()}")
         if self.is_away:
             raise httpx.ConnectError("All connection attempts failed")
+        if self.busy is not None:
+            self.refused.set()
+            return self.busy
         if request.headers.get("x-functions-key", request.url.params.get("code")) != KEY:
             return httpx.Response(401)
         if not path.startswith(f"{BASE}/"):

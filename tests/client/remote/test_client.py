@@ -186,6 +186,39 @@ def test_a_wait_survives_a_server_that_is_away(client: RemoteOrchestrationClient
     assert future.result(20).end.result == "1"
 
 
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_wait_survives_a_server_that_is_busy(client: RemoteOrchestrationClient, there: FakeFunctions, status: int) -> None:
+    started = client.start("trip")
+    future = client.when_ended(started.id)
+    there.busy = httpx.Response(status, headers={"Retry-After": "0"})
+    assert there.refused.wait(10)
+    with pytest.raises(RemoteUnavailableError, match=f"cannot answer now .it answers {status}"):
+        client.counts()
+    there.end(started.id, output=1)
+    there.busy = None
+    assert future.result(20).end.result == "1"
+
+
+def test_a_busy_server_says_how_long_to_leave_it_alone(client: RemoteOrchestrationClient, there: FakeFunctions) -> None:
+    there.busy = httpx.Response(429, headers={"Retry-After": "7"}, json={"Message": "slow down"})
+    with pytest.raises(RemoteUnavailableError, match="429: slow down") as caught:
+        client.status("t")
+    assert caught.value.retry_after == 7.0
+    with pytest.raises(RemoteError, match="answers 429: slow down"):
+        client.start("trip")
+
+
+def test_a_wait_may_begin_while_the_server_is_away(client: RemoteOrchestrationClient, there: FakeFunctions) -> None:
+    started = client.start("trip")
+    there.is_away = True
+    with pytest.raises(dfnb.WaitTimeoutError):
+        started.wait(0)
+    future = client.when_ended(started.id)
+    there.end(started.id, output=1)
+    there.is_away = False
+    assert future.result(20).end.result == "1"
+
+
 def test_closing_tells_who_waits(there: FakeFunctions) -> None:
     client = connect("http://fake", KEY, transport=there.transport)
     future = client.when_ended(client.start("trip").id)
