@@ -22,8 +22,8 @@ such a statement binds. --verbose lists them; --all-cells runs everything as it 
 A module is imported by its own name. If it opens a hub (app = dfnb.open(...)), that one is served.
 """
 _SERVE_END = """\
-exit codes: 0 after Ctrl-C or SIGTERM (a second Ctrl-C ends at once, with 130); 1 when a cell or the module failed, with nothing
-opened; 2 when the file cannot be read, or the hub or the port is in use.
+exit codes: 0 after Ctrl-C or SIGTERM; 130 after Ctrl-C while it starts, and after a second one, which ends at once; 1 when a cell or
+the module failed, with nothing opened; 2 when the file cannot be read, or the hub or the port is in use.
 """
 _SERVER_OPTIONS = (
     "host", "port", "public_url", "allowed_hosts", "cors_origins", "trust_forwarded", "route_prefix", "links", "require_key",
@@ -35,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a Windows console may not know every character a cell prints
     arguments = _parser().parse_args(argv)
-    code: int = arguments.command(arguments)
+    try:
+        code: int = arguments.command(arguments)
+    except KeyboardInterrupt:
+        print("dfnb: interrupted", file=sys.stderr)
+        return 130
     return code
 
 

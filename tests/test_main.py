@@ -69,6 +69,15 @@ def test_settings_that_cannot_be_meant_are_one_sentence(
     assert asked == []
 
 
+def test_an_interrupt_while_it_starts_is_one_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(given: service.Service) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(service, "serve", interrupted)
+    assert command_line.main(["serve", "orders.py"]) == 130
+    assert capsys.readouterr().err == "dfnb: interrupted\n"
+
+
 def test_help_says_which_cells_run() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "dfnb", "serve", "--help"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -43,7 +43,10 @@ class Service:
 
 
 def serve(service: Service) -> int:
-    """Run until Ctrl-C or SIGTERM; 0 after a clean end, 1 when the definitions failed, 2 when it could not start."""
+    """Run until Ctrl-C or SIGTERM; 0 after a clean end, 1 when the definitions failed, 2 when it could not start.
+
+    KeyboardInterrupt leaves it when Ctrl-C comes while it starts.
+    """
     logs.to_stderr(verbose=service.verbose)
     try:
         return _serve(service)
@@ -53,8 +56,6 @@ def serve(service: Service) -> int:
         return _refuse(str(error), 1)
     except (NotServable, DfnbError) as error:
         return _refuse(str(error), 2)
-    except KeyboardInterrupt:
-        return 130
 
 
 def _serve(service: Service) -> int:
