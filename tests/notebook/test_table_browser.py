@@ -209,6 +209,15 @@ def test_all_texts_stand_out(view: ViewPage, light: bool, chosen: str):
     assert faint(view.page) == []
 
 
+def test_with_forced_colours_the_chart_has_no_frames_and_tells_states_apart(view: ViewPage):
+    view.page.emulate_media(forced_colors="active")
+    bars = view.page.locator(".dfnb-bars")
+    looks = bars.locator("div").first.locator("i").evaluate_all("all => all.map((one) => getComputedStyle(one).background)")
+    assert len(set(looks)) == 5, "Pending is one of those that run"
+    assert "rgba(0, 0, 0, 0)" in bars.locator("div").first.evaluate("bar => getComputedStyle(bar).borderRightColor")
+    view.page.emulate_media(forced_colors="none")
+
+
 LONGEST_RUN = "harness.tell({ rows: { first: { ...lots.row(10_000, 'Completed'), created: 1e12, ended: 1e12 + 3599e3 } } })"
 
 
