@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from importlib import resources
 from typing import Any
 
 from dfnb.client import html
 from dfnb.client.shown import clock as clock
+from dfnb.client.shown import date_and_time
 from dfnb.client.shown import span as span
 from dfnb.notebook.snapshot import Picture
+from dfnb.notebook.texts import cut
 from dfnb.records.short_repr import visible
 
+When = Callable[[float], str]
+"""How a time is written: what stays in a saved notebook has the date in it."""
+
 _EVENTS_SHOWN = 8
+_LONGEST_OPEN = 400
+_LINES_OPEN = 6
 
 
 @functools.cache
@@ -36,37 +43,37 @@ def bundle(picture: Picture) -> dict[str, str]:
 # ---- times
 
 
-def elapsed(picture: Picture) -> str:
+def elapsed(picture: Picture, when: When = clock) -> str:
     """How long it took, or since when it runs."""
     if not picture.get("created"):
         return ""
     if picture.get("ended"):
         return span(max(0.0, picture["ended"] - picture["created"]))
-    return f"since {clock(picture['created'])}"
+    return f"since {when(picture['created'])}"
 
 
 def state(picture: Picture) -> str:
     return "Held" if picture.get("held") else str(picture["status"]) or "?"
 
 
-def waiting(picture: Picture) -> list[str]:
+def waiting(picture: Picture, when: When = clock) -> list[str]:
     """What it waits for, a line each."""
     if picture.get("held"):
         return [picture["held"]]
-    return [_wait(wait) for wait in picture["waits"]]
+    return [_wait(wait, when) for wait in picture["waits"]]
 
 
-def _wait(wait: Picture) -> str:
+def _wait(wait: Picture, when: When) -> str:
     if "next" in wait:
-        return f"{wait['text']}{_next(wait)}"
+        return f"{wait['text']}{_next(wait, when)}"
     if "until" in wait:
-        return f"{wait['text']} until {clock(wait['until'])}"
-    return f"{wait['text']} since {clock(wait['since'])}" if "since" in wait else str(wait["text"])
+        return f"{wait['text']} until {when(wait['until'])}"
+    return f"{wait['text']} since {when(wait['since'])}" if "since" in wait else str(wait["text"])
 
 
-def _next(wait: Picture) -> str:
+def _next(wait: Picture, when: When) -> str:
     """When an HTTP call sends its next request; nothing if it is doing so."""
-    return f" (next request at {clock(wait['next'])})" if wait["next"] > time.time() * 1000 else ""
+    return f" (next request at {when(wait['next'])})" if wait["next"] > time.time() * 1000 else ""
 
 
 # ---- text
@@ -110,8 +117,8 @@ def instance_html(picture: Picture) -> str:
         html.row("held" if picture.get("held") else "waiting for", waits_html(picture)),
         html.row("suspended", escape(picture.get("reason") or "")),
         html.row("HTTP calls", "".join(map(_call_html, picture.get("calls", ()))), "dfnb-calls"),
-        html.row("custom status", escape(picture.get("custom") or "")),
-        html.row("output", escape(picture.get("output") or ""), "dfnb-mono"),
+        html.row("custom status", _folded(picture.get("custom") or "")),
+        html.row("output", _folded(picture.get("output") or ""), "dfnb-mono"),
         html.row("failure", _failure_html(picture)),
         html.row("note", escape(picture.get("note") or "")),
         html.row("events", _lines_html(() if sections else picture.get("events", ())[-_EVENTS_SHOWN:]), "dfnb-list dfnb-mono"),
@@ -124,8 +131,24 @@ def instance_html(picture: Picture) -> str:
 def _head(picture: Picture) -> list[str]:
     return [
         html.span("dfnb-pill", state(picture)), html.span("dfnb-name", picture["name"]), html.span("dfnb-id", picture["id"]),
-        html.span("dfnb-time dfnb-quiet", elapsed(picture)),
+        html.span("dfnb-time dfnb-quiet", _age(picture)),
     ]
+
+
+def _age(picture: Picture) -> str:
+    """How long it took; of what goes on also as of when all this is said."""
+    now = picture.get("parts", {}).get("now", time.time() * 1000)
+    as_of = "" if picture.get("ended") or not picture.get("created") else f", as of {date_and_time(now)}"
+    return elapsed(picture, date_and_time) + as_of
+
+
+def _folded(text: str) -> str:
+    """A long text is closed at first, with its beginning to be seen."""
+    if len(text) <= _LONGEST_OPEN and text.count("\n") < _LINES_OPEN:
+        return escape(text)
+    begin = cut(" ".join(text[:_LONGEST_OPEN].split()), 100)
+    title = f"{begin.removesuffix('…')}… ({len(text):,} characters)"
+    return f"<details><summary>{escape(title)}</summary>{html.pre(text)}</details>"
 
 
 def waits_html(picture: Picture) -> str:
@@ -133,21 +156,22 @@ def waits_html(picture: Picture) -> str:
     missing = [True] if picture.get("held") else [wait.get("missing") for wait in picture["waits"]]
     return "".join(
         f'<div class="{"dfnb-missing" if cell else "dfnb-wait"}">{escape(text)}</div>'
-        for cell, text in zip(missing, waiting(picture), strict=True)
+        for cell, text in zip(missing, waiting(picture, date_and_time), strict=True)
     )
 
 
 def _call_html(call: Picture) -> str:
-    shown = [html.span("dfnb-pill", call["status"]), html.span("dfnb-mono", call["name"]), html.span("", call_text(call))]
+    how = html.span("", call_text(call, date_and_time))
+    shown = [html.span("dfnb-pill", call["status"]), html.span("dfnb-mono", call["name"]), how]
     return f'<div data-state="{escape(call["state"])}">{" ".join(shown)}</div>'
 
 
-def call_text(call: Picture) -> str:
+def call_text(call: Picture, when: When = clock) -> str:
     """How an HTTP call stands, in words."""
     polls = call["polls"]
     words = [f"{polls} {'poll' if polls == 1 else 'polls'}" if polls else ""]
     if "next" in call:
-        words.append(f"next request at {clock(call['next'])}" if call["next"] > time.time() * 1000 else "request under way")
+        words.append(f"next request at {when(call['next'])}" if call["next"] > time.time() * 1000 else "request under way")
     return ", ".join(filter(None, [*words, call.get("note")]))
 
 
@@ -156,7 +180,7 @@ def _failure_html(picture: Picture) -> str:
         return ""
     trace = picture.get("trace") or ""
     details = f"<details><summary>traceback</summary>{html.pre(trace)}</details>" if trace else ""
-    return f'<span class="dfnb-bad">{escape(picture["failure"])}</span>{details}'
+    return f'<div class="dfnb-bad">{_folded(picture["failure"])}</div>{details}'
 
 
 def event_text(event: Picture) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html import escape
 
 from dfnb.client import chart, html
+from dfnb.client.shown import date_and_time
 from dfnb.hub.figures import OverTime
 from dfnb.notebook import display
 from dfnb.notebook.snapshot import Picture
@@ -85,6 +86,6 @@ def _instance_row(row: Picture) -> str:
     why = escape(row["note"]) if row.get("note") else display.waits_html(row)
     cells = [
         f"<td>{html.span('dfnb-pill', display.state(row))}</td>", html.cell("dfnb-name", row["name"]),
-        html.cell("dfnb-id", row["id"]), html.cell("dfnb-time", display.elapsed(row)), f"<td>{why}</td>",
+        html.cell("dfnb-id", row["id"]), html.cell("dfnb-time", display.elapsed(row, date_and_time)), f"<td>{why}</td>",
     ]  # fmt: skip
     return f'<tr data-state="{escape(display.state(row))}">{"".join(cells)}</tr>'

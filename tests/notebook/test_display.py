@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import dfnb
+from dfnb.client.shown import date_and_time
 from dfnb.definitions import DEFAULT
-from dfnb.notebook import display
+from dfnb.notebook import display, table_twins
 from dfnb.notebook.formatters import instances_table
 
 
@@ -102,3 +105,35 @@ def test_the_history_of_a_call_names_entity_and_operation(counter):
     dfnb.start("read", "@counter@x", instance_id="r1").wait(5)
     lines = counter("%dfnb history r1").text.splitlines()
     assert [line.split()[-2:] for line in lines if "Entity" in line] == [["@counter@x", "get"], ["@counter@x", "get"]]
+
+
+def kept(**values) -> dict:
+    """A picture as a notebook keeps it."""
+    return {"kind": "instance", "id": "a1", "name": "ask", "status": "Running", "created": 1_000.0, "waits": [], **values}
+
+
+def test_a_long_text_is_closed_at_first_and_a_short_one_is_there():
+    for name in ("custom", "output", "failure"):
+        long = display.instance_html(kept(**{name: "x" * 10_000}))
+        assert f"<details><summary>{'x' * 99}… (10,000 characters)</summary><pre>{'x' * 10_000}</pre></details>" in long
+        lines = display.instance_html(kept(**{name: "\n".join("<abcdefgh>")}))
+        assert "<summary>&lt; a b c d e f g h &gt;… (19 characters)</summary>" in lines
+        assert "<details>" not in display.instance_html(kept(**{name: "x" * 400}))
+
+
+def test_what_a_notebook_keeps_of_a_running_instance_has_dates():
+    now = time.time() * 1000
+    waits = [{"text": "event go", "since": now}, {"text": "timer", "until": now + 60_000}, {"text": "job", "next": now + 60_000}]
+    call = {"name": "job", "status": "202", "state": "Running", "polls": 1, "next": now + 60_000}
+    picture = kept(created=now, waits=waits, calls=[call])
+    later = date_and_time(now + 60_000)
+    html = display.instance_html(picture)
+    assert f"since {date_and_time(now)}, as of {date_and_time(now)[:10]}" in html
+    assert f"event go since {date_and_time(now)}<" in html
+    assert f"timer until {later}<" in html
+    assert html.count(f"next request at {later}") == 2
+    assert "as of" not in display.instance_html({**picture, "ended": now + 5})
+    table = table_twins.page({
+        "kind": "table", "order": ["a1"], "rows": {"a1": picture}, "more": False, "note": "", "total": 1, "counts": {},
+    })  # fmt: skip
+    assert f"since {date_and_time(now)}" in table

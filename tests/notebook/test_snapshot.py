@@ -198,7 +198,7 @@ def test_an_http_call_is_a_line_with_its_latest_answer(app):
     assert "HttpCallScheduled POST https://host/jobs" in [f"{event['kind']} {event['name']}" for event in looked["events"]]
     html = display.instance_html(looked)
     assert '<div data-state="Running"><span class="dfnb-pill">202 Accepted</span>' in html
-    assert re.search(r"POST https://host/jobs</span> <span class=\"\">1 poll, next request at [\d:]+<", html)
+    assert re.search(r"POST https://host/jobs</span> <span class=\"\">1 poll, next request at [\d: -]+<", html)
     assert re.search(r"the HTTP call POST https://host/jobs \(next request at [\d: -]+\)", display.instance_text(looked))
 
     app.client.terminate(tracker.id)
