@@ -249,8 +249,7 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
 
     def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
         """Give an event to an instance that has not ended; it is kept until the orchestrator waits for it."""
-        if not isinstance(event_name, str) or not event_name:
-            raise ValueError("raise_event needs the event's name")
+        check_event_name(event_name)
         data = payload.encode(event_data, what=f"the data of event {event_name!r}")
         self._send(instance_id, EventRaised(event_name, data), "raise an event to")
 
@@ -389,6 +388,15 @@ def check_prefix_to_purge(prefix: str | None) -> None:
     """Refuse an empty prefix, which would fit every instance."""
     if prefix == "":
         raise ValueError("an empty instance_id_prefix would purge everything; leave it out if you mean that")
+
+
+def check_event_name(event_name: object) -> str:
+    """The name of an event that somebody raises, if it may be one; else a sentence."""
+    if not isinstance(event_name, str) or not event_name:
+        raise ValueError("raise_event needs the event's name")
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in event_name):
+        raise ValueError(f"the event name {event_name!r} has control characters in it; leave them out")
+    return event_name
 
 
 def check_instance_id(instance_id: object) -> str:

@@ -25,6 +25,7 @@ from dfnb.notebook.formatters import HistoryTable
 from dfnb.notebook.snapshot import InstanceTracker
 from dfnb.notebook.where import shown
 from dfnb.records.instance import OrchestrationRuntimeStatus
+from dfnb.records.short_repr import visible
 
 if TYPE_CHECKING:
     from dfnb.client.remote.client import RemoteOrchestrationClient
@@ -86,7 +87,7 @@ def opened(app: DurableApp) -> str:
     """The one line that says what is open."""
     resumed = app.resumed
     served = f", {serving.where(app.server)}" if app.server is not None else ""
-    problem = f"\n  {app.server_problem}" if app.server_problem else ""
+    problem = f"\n  {visible(app.server_problem)}" if app.server_problem else ""
     return f"dfnb: hub {shown(app.path)}, engine {_engine(app)}, {resumed} {_instances(resumed)} resumed{served}{problem}"
 
 

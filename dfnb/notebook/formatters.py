@@ -29,6 +29,7 @@ from dfnb.notebook.tables import GivenTracker, InstancesTracker, TableTracker
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import Recorded
 from dfnb.records.http import DurableHttpResponse
+from dfnb.records.short_repr import visible
 from dfnb.server.failures import FailedRequests
 from dfnb.server.serving import Server
 
@@ -226,7 +227,7 @@ def _follow_in_terminal(instance: Instance) -> None:
 
 
 def _printer(text: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:
-    return lambda value, printer, cycle: printer.text(text(value))
+    return lambda value, printer, cycle: printer.text(visible(text(value)))
 
 
 def _put_back(formatter: Any, kind: type, before: Any) -> None:

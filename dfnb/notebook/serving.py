@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from dfnb.app import DurableApp
 from dfnb.client.links import BASE_PATH
 from dfnb.notebook import arguments
-from dfnb.records.short_repr import cut
+from dfnb.records.short_repr import cut, visible
 from dfnb.server.serving import Server
 
 USAGE = (
@@ -48,7 +48,7 @@ def failed(server: Server) -> str:
     """That requests were answered with a 500, and where to see why."""
     latest, number = server.failures[0], len(server.failures)
     requests = "1 request has" if number == 1 else f"{number} requests have"
-    told = f"{latest.route}: {cut(latest.error, 100)}"
+    told = visible(f"{latest.route}: {cut(latest.error, 100)}")
     return f"{requests} failed, the latest {told}; `dfnb.current().server.failures` has the details"
 
 

@@ -1,11 +1,16 @@
-"""Short texts for values with many fields: what was said, not what is so anyway; no memory addresses, nothing long."""
+"""Short texts for values with many fields: what was said, not what is so anyway; no memory addresses, nothing long.
+
+And texts of others, which may reach a terminal.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 _LONGEST = 60
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def said_only(value: Any) -> str:
@@ -31,6 +36,11 @@ def brief(value: Any) -> str:
     if " at 0x" in text:
         return f"<{getattr(value, '__name__', type(value).__name__)}>"
     return cut(text)
+
+
+def visible(text: str, kept: str = "\n\t") -> str:
+    """The text with control characters spelled out: a terminal would obey them. `kept` are left as they are."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in kept else repr(found[0])[1:-1], text)
 
 
 def cut(text: str, length: int = _LONGEST) -> str:

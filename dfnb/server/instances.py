@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from dfnb.client.links import BASE_PATH
 from dfnb.client.status import DurableOrchestrationStatus
+from dfnb.client.sync import check_event_name
 from dfnb.errors import InstanceConflictError, InstanceNotFoundError, NotRegisteredError
 from dfnb.hub.protocol import StartRequest
 from dfnb.records.history import (
@@ -191,7 +192,8 @@ class InstanceHandlers:
         text = await call.json_text(await call.body(), whole=False)
         if call.scope is not None and names_a_class(text):
             return answers.message(403, "only who has the hub's key may send objects of a class; send plain JSON")
-        return await self._send(call, EventRaised(call.params["eventName"], _input(text)), "raise an event to")
+        name = check_event_name(call.params["eventName"])
+        return await self._send(call, EventRaised(name, _input(text)), "raise an event to")
 
     async def terminate(self, call: Call) -> Response:
         return await self._send(call, ExecutionTerminated(call.query.text("reason")), "terminate")

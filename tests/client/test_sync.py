@@ -357,6 +357,13 @@ def test_terminate_takes_children_along_when_asked(client: DurableOrchestrationC
 # suspend and resume
 
 
+@pytest.mark.parametrize("name", ["\x1b]0;evil\x07", "a\nb", "\x9b"], ids=["escape", "line break", "C1"])
+def test_the_name_of_an_event_has_no_control_characters(client: DurableOrchestrationClient, name: str) -> None:
+    run = client.start("waits")
+    with pytest.raises(ValueError, match="has control characters in it; leave them out"):
+        run.raise_event(name)
+
+
 def test_events_wait_while_an_instance_is_suspended(client: DurableOrchestrationClient, reach: Reach) -> None:
     run = client.start("waits")
     reach(run.id, running)

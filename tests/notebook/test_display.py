@@ -36,6 +36,32 @@ def test_an_instance_is_one_line_of_text_in_a_terminal(echo, shell):
     assert shown(shell, run)["text/plain"] == "<Instance ask 'q1': Terminated>"
 
 
+ESCAPE = "\x1b]52;c;ZXZpbA==\x07"
+
+
+def test_texts_of_others_do_not_reach_the_terminal_as_commands(echo, shell):
+    echo(f"""%%orchestrator
+def told(context):
+    context.set_custom_status({ESCAPE!r})
+    yield context.call_entity(df.EntityId("kept", "k"), "keep", {ESCAPE!r})
+    raise ValueError({ESCAPE!r})
+""")
+    echo("%%entity\ndef kept(context):\n    context.set_state(context.get_input())")
+    run = dfnb.start("told")
+    run.wait(10)
+    entity = dfnb.current().client.entity("@kept@k")
+    with pytest.raises(dfnb.InstanceFailedError):
+        run.result(0)
+    for value in (run, run.history(), instances_table(), entity, dfnb.current().client.entities("kept")):
+        text = shown(shell, value)["text/plain"]
+        assert ("\x1b" in text, "\x07" in text) == (False, False)
+    assert r"\x1b]52;c;ZXZpbA==\x07" in shown(shell, run)["text/plain"]
+
+
+def test_a_cell_of_a_table_is_one_line():
+    assert display.columns(("a", "b"), [("x\ny", "\x1b"), ("z", "")]) == "a     b\nx\\ny  \\x1b\nz"
+
+
 def test_an_instance_that_waits_for_a_cell_says_so(echo, shell):
     echo("%%orchestrator\ndef lost(context):\n    yield context.call_activity('not_yet')")
     run = dfnb.start("lost")

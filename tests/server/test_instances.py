@@ -480,6 +480,13 @@ def test_an_event_is_the_first_value_of_its_body(server: Any) -> None:
         assert server.ask("GET", f"/instances/{id}").json()["output"] == value
 
 
+@pytest.mark.parametrize("name", ["%1b%5d0;evil%07", "a%0ab", "%c2%9b"], ids=["escape", "line break", "C1"])
+def test_the_name_of_an_event_has_no_control_characters(server: Any, name: str) -> None:
+    server.bring("Running", "x")
+    answer = server.ask("POST", f"/instances/x/raiseEvent/{name}", json=1)
+    assert (answer.status, "has control characters in it" in answer.json()["ExceptionMessage"]) == (400, True)
+
+
 def test_an_event_without_a_value_is_refused(server: Any) -> None:
     server.bring("Running", "x")
     for body in (b"", b"  ", b"nope", b"1e999 x", b"NaN x", b"[1", b"\xff\xfe", b'"\x01"'):
