@@ -19,6 +19,7 @@ from dfnb.durable_http.messages import Answer, Headers, Request, header
 from dfnb.durable_http.redaction import Redactor
 from dfnb.durable_http.secrets import resolve, secrets_in, shown
 from dfnb.durable_http.tokens import Tokens
+from dfnb.durable_http.unlogged import unlogged
 from dfnb.durable_http.transport import AiohttpTransport
 from dfnb.errors import PrivateAddressError, SecretNotAvailableError, TokenError
 
@@ -140,7 +141,8 @@ class Sender:
         client = self._client(work.client or "")
         if self._public_only:
             built = await asyncio.to_thread(pinned, built)
-        response = await client.send(built, stream=True, follow_redirects=False)
+        with unlogged():
+            response = await client.send(built, stream=True, follow_redirects=False)
         try:
             body = await self._read(response)
         finally:
