@@ -91,9 +91,22 @@ class DurableApp:
     ) -> None:
         self.path = ":memory:" if durability == "memory" or str(path) == ":memory:" else str(Path(path).resolve())
         self.registry = registry
-        known = WithBuiltIns(registry, self._built_ins)
         self._clock = clock if clock is not None else SystemClock()
         self._hub = TaskHub(self.path, durability="memory" if self.path == ":memory:" else durability, now=self._clock.now)
+        try:
+            self._wire(registry, max_concurrent_activities, executor, strict, sticky_instances, batch_rows, http)
+        except BaseException:  # a damaged file, or an interrupt: nobody has the app to close it
+            self._hub.close(abandon=True)
+            raise
+        self.server_problem = self._serving.restore() if restore_server else ""
+        if self.server_problem:
+            logger.info("dfnb: %s", self.server_problem)
+
+    def _wire(
+        self, registry: Registry, max_concurrent_activities: int, executor: Executor | None, strict: bool, sticky_instances: int,
+        batch_rows: int, http: HttpSettings | None,
+    ) -> None:
+        known = WithBuiltIns(registry, self._built_ins)
         self.resumed = self._hub.resumed
         use_key(self._hub.hub_key())
         self._activities = ActivityRunner(
@@ -113,15 +126,17 @@ class DurableApp:
         self._closing = threading.Lock()
         self._closed = False
         self._start()
-        self.server_problem = self._serving.restore() if restore_server else ""
-        if self.server_problem:
-            logger.info("dfnb: %s", self.server_problem)
 
     def _start(self) -> None:
         for definition in self.registry.all():
             self._on_definition(definition, "new")
         self._unsubscribe = self.registry.subscribe(self._on_definition)
-        self._engine.dispatch_recovered()
+        try:
+            self._engine.dispatch_recovered()
+        except BaseException:
+            self._unsubscribe()
+            self._activities.close(0.0)
+            raise
         self._worker.start()
         self._at_exit = _close_at_exit(self)
 

@@ -19,6 +19,7 @@ from dfnb.errors import (
 )
 from dfnb.hub import overview, reader
 from dfnb.hub.figures import Figures, Overview
+from dfnb.hub.file import interruptible
 from dfnb.hub.http_client import HttpClientSide
 from dfnb.hub.protocol import Ended, InstanceQuery, StartRequest
 from dfnb.hub.sql import query
@@ -196,7 +197,8 @@ class HubClientSide(HttpClientSide):
     def sql(self, statement: str, params: Sequence[Any] | None = None) -> duckdb.DuckDBPyRelation:
         """A relation over what is committed. Only statements that read."""
         self.flush()
-        return reader.relation(self._cursor(), statement, params)
+        with interruptible():
+            return reader.relation(self._cursor(), statement, params)
 
     def watch(self, callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:
         """Call back with the ids of changed instances after each commit, on the writer thread. Returns what ends it."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import disk_usage
 
@@ -23,6 +24,8 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "default_block_size": 65_536,
 }
 
+
+_DAMAGE = re.compile("corrupt|checksum|replaying WAL|deserializ|read enough bytes", re.IGNORECASE)
 
 _TABLES = (
     "hub", "hub_key", "event", "event_kind", "instance", "log", "definition", "operation", "entity", "http_exchange", "http_body",
@@ -128,18 +131,49 @@ def remove_unused_log(path: str) -> None:
 
 def open_file(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(path, read_only=read_only, config=_SETTINGS)
+        connection = duckdb.connect(path, read_only=read_only, config=_SETTINGS)
     except duckdb.Error as error:
         text = str(error)
         if "different configuration" in text:
             raise HubInUseError(path, os.getpid()) from None
-        if "lock" in text.lower() or "being used by another process" in text:
+        if "Could not set lock on file" in text or "being used by another process" in text:
             found = re.search(r"PID (\d+)", text)
             owner = int(found.group(1)) if found else None
             raise HubInUseError(path, owner, serving_address(path, owner)) from None
-        raise HubFormatError(path, first_line(error)) from error
+        raise unusable(path, error) from error
     except OSError as error:
-        raise HubFormatError(path, first_line(error)) from error
+        raise unusable(path, error) from error
+    connection.execute("SET enable_progress_bar = false")  # in a notebook DuckDB would draw one; cursors never do
+    return connection
+
+
+def unusable(path: str, error: BaseException) -> HubFormatError:
+    """Why a file cannot be opened, and for a damaged one what can be done."""
+    said = first_line(error)
+    if is_damage(error):
+        said = (
+            f"it is damaged ({said}). Put an older copy in its place, or work on a copy of it, and of {os.path.basename(path)}.wal "
+            "if there is one: DuckDB's own tool may still read some of its tables"
+        )
+    return HubFormatError(path, said)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether DuckDB means that what is in the file cannot be."""
+    if isinstance(error, duckdb.SerializationException | duckdb.InternalException):
+        return True
+    return isinstance(error, duckdb.Error) and _DAMAGE.search(str(error)) is not None
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Around queries of a caller's own thread: DuckDB turns about every second Ctrl-C into an error of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
 
 
 def first_line(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from dfnb.errors import HubClosedError, HubError, HubFormatError, HubUnavailableError
+from dfnb.errors import HubClosedError, HubError, HubUnavailableError
 from dfnb.hub.file import (
     copy_database,
     first_line,
@@ -31,6 +31,7 @@ from dfnb.hub.file import (
     open_or_create,
     remains,
     remove_unused_log,
+    unusable,
 )
 from dfnb.hub.migrate import check, migrate
 from dfnb.hub.sql import query
@@ -187,6 +188,8 @@ class Journal:
             self._wake.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        elif self._thread.ident is None:  # it has never been started: the file could not be read to its end
+            self._disconnect()
         self._refuse_jobs(HubClosedError)
 
     # the writer thread
@@ -354,20 +357,20 @@ class Journal:
         try:
             look(self.path)
             self._database = open_or_create(self.path)
-        except OSError as error:
-            raise HubFormatError(self.path, first_line(error)) from error
+        except (duckdb.Error, OSError) as error:
+            raise unusable(self.path, error) from error
         try:
             version = check(self._database, self.path)
             keep_private(Path(f"{self.path}.wal"))
             make_log(self.path)
             migrate(self._database, version, now)
             self._prepare()
-        except HubFormatError:
-            self._database.close()
-            raise
         except (duckdb.Error, OSError) as error:
             self._database.close()
-            raise HubFormatError(self.path, first_line(error)) from error
+            raise unusable(self.path, error) from error
+        except BaseException:
+            self._database.close()
+            raise
         if self.path != ":memory:":
             keep_private(Path(self.path))
             remains(self.path)

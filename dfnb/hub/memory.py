@@ -25,7 +25,7 @@ from dfnb.errors import (
 )
 from dfnb.hub.entity_reader import entity_row
 from dfnb.hub.entity_state import EntityState, OperationMessage
-from dfnb.hub.file import free_bytes
+from dfnb.hub.file import free_bytes, interruptible, is_damage, unusable
 from dfnb.hub.http_state import CallKey, CallStep, WaitingCall
 from dfnb.hub.ids import id_hash
 from dfnb.hub.journal import Journal, Row
@@ -89,8 +89,15 @@ class WorkingSet:
         self._closed = False
         self.ask_engine: Callable[[float], str] = lambda least: ""
         """Tells whose code the engine has been running for that many seconds or more; empty for nobody's."""
-        self._journal = Journal(self.path, level=durability, now=now(), flush=self._flush, on_problem=self._on_problem)
-        self._recover()
+        with interruptible():
+            self._journal = Journal(self.path, level=durability, now=now(), flush=self._flush, on_problem=self._on_problem)
+            try:
+                self._recover()
+            except BaseException as error:
+                self._journal.close(abandon=True)
+                if isinstance(error, duckdb.Error):
+                    raise unusable(self.path, error) from error
+                raise
         self._journal.start(self._published_pos)
 
     def _recover(self) -> None:
@@ -405,8 +412,11 @@ class WorkingSet:
         while True:
             epoch = self._journal.epoch
             try:
-                return look(self._cursor())
+                with interruptible():
+                    return look(self._cursor())
             except duckdb.Error as error:
+                if is_damage(error):
+                    raise unusable(self.path, error) from error
                 if epoch == self._journal.epoch:
                     raise HubUnavailableError(self.path, str(error)) from error
 

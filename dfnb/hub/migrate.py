@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ def check(connection: duckdb.DuckDBPyConnection, path: str) -> int | None:
         raise HubFormatError(path, f"it is a DuckDB database with other tables ({', '.join(sorted(tables)[:3])})")
     try:
         row = connection.execute(query("hub_row")).fetchone()
-    except duckdb.Error as error:
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
         raise HubFormatError(path, "it is a DuckDB database whose table `hub` is not ours") from error
     if row is None or row[0] != "dfnb":
         raise HubFormatError(path, "it is a DuckDB database whose table `hub` is not ours")
@@ -68,6 +69,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, version: int | None, now: int
                 _STEPS[step](connection)
             connection.execute("UPDATE hub SET schema_version = ?", [SCHEMA_VERSION])
     except BaseException:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(duckdb.Error):  # an interrupt may have ended the transaction already
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
