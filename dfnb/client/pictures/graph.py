@@ -52,8 +52,8 @@ class _Placed:
 
     @property
     def is_open(self) -> bool:
-        """Whether a result is still to come."""
-        return any(state in ("Running", "Waiting") for state, _ in self.group.states)
+        """Whether a turn is still to have its result; nobody waits for what is only sent, or was given up."""
+        return self.group.into is None and self.group.kind != "signal" and any(state != "Canceled" for state, _ in self.group.states)
 
 
 def graph_picture(id: str, state: str, steps: Steps) -> SvgPicture:
@@ -114,7 +114,7 @@ def _lanes(drawn: Sequence[_Step], rows: Sequence[int], last: int, to_come: bool
     for row, step in enumerate(drawn):
         found = [_Placed(one, row, 0, _row_into(one, row, rows, last)) for one in _few(step.groups)]
         if to_come:
-            found = [dataclasses.replace(one, into=last) if one.is_open and one.into is None else one for one in found]
+            found = [dataclasses.replace(one, into=last) if one.is_open else one for one in found]
         first = next((one for one in found if one.into == row + 1), None)
         for one in found:
             lane = 0 if one is first else _free_lane(free_from, row)

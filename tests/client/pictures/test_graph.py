@@ -9,6 +9,7 @@ from dfnb.records.failure import FailureDetails
 from dfnb.records.history import (
     EntityLockRequested,
     EntityOperationCalled,
+    EntityOperationSignaled,
     ExecutionCompleted,
     ExecutionStarted,
     HistoryEvent,
@@ -127,6 +128,13 @@ def test_what_is_open_leads_to_a_turn_that_is_to_come() -> None:
     places = boxes(open_one)
     assert places["1 activity a: completed"][0] == places["1 activity b: running"][0]
     assert open_one.svg.count("stroke-dasharray='3 3'") == 1
+
+
+def test_what_is_done_goes_with_what_is_open_where_they_are_waited_for_together() -> None:
+    signal, both = EntityOperationSignaled(3, "@e@1", "add"), (TaskScheduled(1, "a"), TaskScheduled(2, "b"))
+    one = drawn(*both, signal, TaskCompleted(1))
+    assert one.svg.count("stroke-dasharray='3 3'") == 2
+    assert dots(one) == ["currentColor", "none"]
 
 
 def test_an_event_that_is_waited_for_stands_behind_what_was_done() -> None:
