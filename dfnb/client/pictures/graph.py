@@ -53,7 +53,8 @@ class _Placed:
     @property
     def is_open(self) -> bool:
         """Whether a turn is still to have its result; nobody waits for what is only sent, or was given up."""
-        return self.group.into is None and self.group.kind != "signal" and any(state != "Canceled" for state, _ in self.group.states)
+        given_up = all(state == "Canceled" for state, _ in self.group.states)
+        return self.group.into is None and self.group.kind != "signal" and not given_up
 
 
 def graph_picture(id: str, state: str, steps: Steps) -> SvgPicture:
