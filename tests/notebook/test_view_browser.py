@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
+
+from dfnb.notebook import display
 
 from ..contrast import faint
 from .page import ViewPage, open_page
@@ -504,6 +507,16 @@ def test_all_texts_stand_out(view: ViewPage, light: bool):
 def test_the_state_stands_out(view: ViewPage, status: str, light: bool):
     view.open(f"picture(4, {{ status: '{status}', failure: 'ValueError: x' }})", light=light)
     view.page.locator(".dfnb-pill").get_by_text(status).wait_for()
+    assert faint(view.page) == []
+
+
+@pytest.mark.parametrize("light", [True, False], ids=["light", "dark"])
+def test_all_texts_of_a_static_card_stand_out(view: ViewPage, light: bool):
+    told: dict[str, Any] = {"status": "Failed", "created": 1e12, "ended": 1e12 + 10, "waits": [], "custom": "x" * 3000}
+    still = display.instance_html({"id": "trip-2031", "name": "plan_trip", **told, "failure": "x " * 1500, "trace": "Traceback"})
+    view.open(light=light)
+    view.page.evaluate("html => { harness.stop(); document.body.innerHTML = html; }", still)
+    view.page.locator("summary").get_by_text("traceback").wait_for()
     assert faint(view.page) == []
 
 

@@ -122,7 +122,7 @@ class Painting {
     this.line(this.label - 6.5, 0, this.label - 6.5, this.height);
     pen.fillStyle = ink.quiet;
     if (this.picture.created) pen.fillText(this.cut(`since ${clock(this.picture.created)}`, this.label - 24), 8, AXIS / 2);
-    for (const [x, text] of this.ticks()) if (x >= this.label - 2 && x + this.wide(text) < this.width) pen.fillText(text, x + 3, AXIS / 2);
+    for (const [x, text] of this.ticks()) if (x >= this.label - 2 && x + this.wide(text) + 5 < this.width) pen.fillText(text, x + 3, AXIS / 2);
   }
 
   drawNow() {
@@ -173,7 +173,7 @@ class Painting {
     pen.font = `12px ${this.font}`;
     pen.fillStyle = row.c ? ink.busy : ink.text;
     const room = this.label - 38 - wide;
-    const name = this.cut(short(row.n || kindOf(row), room / 6.5), room);
+    const name = this.cut(short(row.n || kindOf(row), room / 7), room);
     pen.fillText(name, 26, y + ROW / 2 + 0.5);
     if (row.c) pen.fillRect(26, y + ROW / 2 + 7, this.wide(name), 0.75);
     pen.restore();

@@ -202,7 +202,7 @@ class HttpPanel {
     return new VirtualList({
       label: "HTTP exchanges", classes: "http", titles: ["time", "purpose", "request", "answer", "took", "size", "note"],
       follow: !picture.over, fetch: (from, count) => this.fetch(from, count), isOpen: (row) => row.status == null && !row.error,
-      cells: (row) => [clock(row.at), row.purpose, short(`${row.method} ${row.url}`, 36), row.text || row.error || "under way", row.took == null ? "" : span(row.took, true), size(row.bytes), this.more(row)],
+      cells: (row) => [clock(row.at), row.purpose, short(`${row.method} ${row.url}`, 28), row.text || row.error || "under way", row.took == null ? "" : span(row.took, true), size(row.bytes), this.more(row)],
       whole: (row) => [row.method, row.url, this.more(row)], state: (row) => row.state, pick: (row) => this.pick(row),
     });
   }
