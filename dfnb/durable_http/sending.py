@@ -19,8 +19,9 @@ from dfnb.durable_http.messages import Answer, Headers, Request, header
 from dfnb.durable_http.redaction import Redactor
 from dfnb.durable_http.secrets import resolve, secrets_in, shown
 from dfnb.durable_http.tokens import Tokens
-from dfnb.durable_http.unlogged import unlogged
 from dfnb.durable_http.transport import AiohttpTransport
+from dfnb.durable_http.unlogged import unlogged
+from dfnb.durable_http.unpacking import ACCEPTED, read_body
 from dfnb.errors import PrivateAddressError, SecretNotAvailableError, TokenError
 
 Factory = Callable[[], Any]
@@ -144,24 +145,25 @@ class Sender:
         with unlogged():
             response = await client.send(built, stream=True, follow_redirects=False)
         try:
-            body = await self._read(response)
+            body = await read_body(response, self._longest, self._too_large)
         finally:
             await response.aclose()
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw)
         return Answer(response.status_code, headers, body, request.url, self._now())
 
-    async def _read(self, response: httpx.Response) -> bytes:
-        parts, size = [], 0
-        async for part in response.aiter_bytes():
-            size += len(part)
-            if size > self._longest:
-                raise httpx.DecodingError(
-                    f"the answer is larger than {self._longest // 1_000_000} MB; a larger max_response_bytes of the app allows it"
-                )
-            parts.append(part)
-        return b"".join(parts)
+    def _too_large(self) -> httpx.DecodingError:
+        return httpx.DecodingError(
+            f"the answer is larger than {self._longest // 1_000_000} MB; a larger max_response_bytes of the app allows it"
+        )
 
     async def _built(self, work: CallWork, request: Request, redactor: Redactor) -> httpx.Request:
+        built = await self._with_values(work, request, redactor)
+        asked = built.headers.get("Accept-Encoding", "")
+        if ("br" in asked or "zstd" in asked) and header(request.headers, "Accept-Encoding") is None:
+            built.headers["Accept-Encoding"] = ACCEPTED  # httpx asks for all that it can unpack itself
+        return built
+
+    async def _with_values(self, work: CallWork, request: Request, redactor: Redactor) -> httpx.Request:
         client = self._client(work.client or "")
         if not request.trusted:
             return client.build_request(request.method, request.url, headers=list(request.headers), content=request.body)

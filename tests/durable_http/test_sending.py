@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -120,6 +121,39 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(send: Send, api: Asy
     assert sent.kind == "connection"
     assert "larger than 2 MB" in (sent.answer.error or "")
     assert len(send("GET", f"{api.url}/big", longest=5_000_000).answer.body) == 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "asked"),
+    [
+        ({}, {}, "gzip, deflate"), ({"Accept-Encoding": "gzip, deflate, br, zstd"}, {}, "gzip, deflate"),
+        ({"Accept-Encoding": "identity"}, {}, "identity"), ({"Accept-Encoding": "br"}, {"accept-encoding": "zstd"}, "zstd"),
+    ],
+    ids=["usual", "all that httpx knows", "client's", "call's"],
+)  # fmt: skip
+def test_only_what_can_be_unpacked_in_steps_is_asked_for_unless_the_call_asks_itself(
+    send: Send, given: dict[str, str], own: dict[str, str], asked: str
+) -> None:
+    seen: list[str] = []
+
+    def there(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Accept-Encoding"])
+        return httpx.Response(200, headers={"Content-Encoding": "of-its-own"}, stream=httpx.ByteStream(b"as it came"))
+
+    client = httpx.AsyncClient(headers=given, transport=httpx.MockTransport(there))
+    sent = send("GET", "https://a.example", lambda: client, headers=own)
+    assert (seen, sent.answer.body) == ([asked], b"as it came")
+
+
+def test_an_answer_that_unpacks_to_too_much_is_a_failed_request(send: Send, api: AsyncApi) -> None:
+    packed = gzip.compress(b"1" * 3_000_000)
+    api.site("/once", headers=[("Content-Encoding", "gzip")], body=packed)
+    api.site("/twice", headers=[("Content-Encoding", "gzip, gzip")], body=gzip.compress(packed))
+    once, twice = send("GET", f"{api.url}/once"), send("GET", f"{api.url}/twice")
+    assert (once.kind, twice.kind) == ("connection", "connection")
+    assert "larger than 1 MB" in (once.answer.error or "")
+    assert "packed more than once (gzip, gzip)" in (twice.answer.error or "")
+    assert len(send("GET", f"{api.url}/once", longest=3_000_000).answer.body) == 3_000_000
 
 
 def test_untrusted_requests_carry_no_credentials(api: AsyncApi, clock: FakeClock) -> None:
