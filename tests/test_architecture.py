@@ -19,7 +19,7 @@ HOUSE = ROOT / "dfnb"
 
 STOREYS = [
     {"errors", "records"},
-    {"signatures", "side_file", "threads"},
+    {"signatures", "side_file", "threads", "version"},
     {"fingerprint"},
     {"definitions", "determinism"},
     {"replay", "hub", "durable_http"},

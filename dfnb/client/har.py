@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.metadata
 from collections.abc import Iterable
 from datetime import timedelta
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from dfnb.records.http import Headers, Pairs
+from dfnb.version import package_version
 
 if TYPE_CHECKING:
     from dfnb.client.http_log import HttpExchange
@@ -22,16 +22,9 @@ _VERSION = "HTTP/1.1"
 
 def archive(exchanges: Iterable[HttpExchange]) -> Json:
     """The whole document, entries in the order in which the requests were sent."""
-    creator = {"name": "dfnb", "version": _version()}
+    creator = {"name": "dfnb", "version": package_version()}
     ordered = sorted(exchanges, key=lambda one: one.record.sent_at)
     return {"log": {"version": "1.2", "creator": creator, "entries": [_entry(one) for one in ordered]}}
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("dfnb")
-    except importlib.metadata.PackageNotFoundError:
-        return ""  # used from its source folder
 
 
 def _entry(one: HttpExchange) -> Json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.cookiejar
-import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from dfnb.durable_http.transport import AiohttpTransport
 from dfnb.durable_http.unlogged import unlogged
 from dfnb.durable_http.unpacking import ACCEPTED, read_body
 from dfnb.errors import PrivateAddressError, SecretNotAvailableError, TokenError
+from dfnb.version import package_version
 
 Factory = Callable[[], Any]
 """Makes an `httpx.AsyncClient`, or a transport for one."""
@@ -240,10 +240,8 @@ def _settings() -> dict[str, Any]:
 
 
 def _user_agent() -> str:
-    try:
-        return f"dfnb/{importlib.metadata.version('dfnb')}"
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
-        return "dfnb"
+    version = package_version()
+    return f"dfnb/{version}" if version else "dfnb"
 
 
 class HostGate:

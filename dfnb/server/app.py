@@ -10,7 +10,6 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import quote
 
 from starlette.datastructures import MutableHeaders
@@ -19,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dfnb.client.hosts import in_url
 from dfnb.client.keys import HubKeys
 from dfnb.client.links import BASE_PATH, VERBS, Links, scoped_code
 from dfnb.client.links import Scope as LinkScope
@@ -40,6 +40,7 @@ from dfnb.server.routes import Match, match
 from dfnb.server.settings import ServerSettings
 from dfnb.server.status import Statuses
 from dfnb.server.triggers import Triggers
+from dfnb.version import package_version
 
 logger = logging.getLogger("dfnb.server")
 
@@ -48,13 +49,6 @@ _AS_THEY_ARE = "!$%&'()*+,-./:;=?@[]_`{|}~"
 _EXPOSED = ("Location", "Retry-After", "x-ms-continuation-token", "ETag", "Preference-Applied", "x-dfnb-version")
 
 Handler = Callable[[Call], Awaitable[Response]]
-
-
-def package_version() -> str:
-    try:
-        return version("dfnb")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "0"
 
 
 class ManagementApp:
@@ -67,7 +61,7 @@ class ManagementApp:
         self.failures = failures if failures is not None else FailedRequests(now)
         self.settings = settings
         self.keys = keys
-        self.own_origin = settings.own_origin or f"http://{_shown_host(settings.host)}:{settings.port}"
+        self.own_origin = settings.own_origin or f"http://{in_url(settings.host)}:{settings.port}"
         self.links = Links(self._origin, self._code, now, settings.task_hub, settings.connection, settings.link_lifetime)
         self.guard = Guard(settings, keys, now)
         self.changes = Changes(client)
@@ -78,7 +72,7 @@ class ManagementApp:
         self.triggers = Triggers(registry, client, settings, self.guard, self._origin_of, self.failures)
         statuses = Statuses(client)
         self._handlers = (InstanceHandlers(statuses), EntityHandlers(), ExtraHandlers())
-        self._version = package_version()
+        self._version = package_version() or "0"
         self._app: ASGIApp = self._serve
         if settings.cors_origins:
             self._app = CORSMiddleware(
@@ -198,13 +192,6 @@ def _path_of(request: Request) -> str:
 def _url_of(request: Request, origin: str, path: str) -> str:
     query = quote(request.scope["query_string"], safe=_AS_THEY_ARE)  # as it came, but never with a line break in it
     return f"{origin}{quote(path, safe='/@:')}" + (f"?{query}" if query else "")
-
-
-def _shown_host(host: str) -> str:
-    """An address to call, for one to listen at."""
-    if host in ("0.0.0.0", "::", ""):
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

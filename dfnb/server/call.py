@@ -107,6 +107,12 @@ async def off_loop(function: Callable[..., T], *args: object, **options: object)
     return await asyncio.to_thread(function, *args, **options)
 
 
+async def hung_up(request: Request) -> None:
+    """Wait until the caller has hung up; the body has to be read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+
+
 def preferences(request: Request) -> dict[str, str]:
     """The words of the ``Prefer`` header (RFC 7240), names in lower case."""
     found: dict[str, str] = {}

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from dfnb.errors import HubError, InstanceNotFoundError
 from dfnb.server import answers
-from dfnb.server.call import Call, off_loop
+from dfnb.server.call import Call, hung_up, off_loop
 from dfnb.server.status import Shown, Statuses
 
 _HEARTBEAT_SECONDS = 15.0
@@ -64,7 +64,7 @@ async def _wait_for_end(call: Call, instance_id: str, limit: float, known: Known
 
 async def _unless_gone(request: Request, waiting: Awaitable[T]) -> T | None:
     """What comes of the wait; None as soon as the caller has hung up."""
-    wait, gone = asyncio.ensure_future(waiting), asyncio.ensure_future(_hung_up(request))
+    wait, gone = asyncio.ensure_future(waiting), asyncio.ensure_future(hung_up(request))
     try:
         await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
         return wait.result() if wait.done() else None
@@ -72,11 +72,6 @@ async def _unless_gone(request: Request, waiting: Awaitable[T]) -> T | None:
         wait.cancel()
         gone.cancel()
         await asyncio.gather(wait, gone, return_exceptions=True)
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        continue
 
 
 async def follow_status(call: Call, statuses: Statuses, instance_id: str) -> Response:

@@ -14,6 +14,7 @@ from typing import Any
 
 from uvicorn.config import Config
 
+from dfnb.client.hosts import in_url
 from dfnb.errors import PortInUseError, ServeError
 from dfnb.server.protocol import Door, logger
 from dfnb.server.settings import ServerSettings
@@ -23,7 +24,6 @@ AsgiApp = Callable[
 ]
 
 _BACKLOG = 2_048
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -59,8 +59,7 @@ def _refusal(host: str, port: int, error: OSError) -> ServeError:
 def url_of(listening: socket.socket) -> str:
     """Where programs on this machine reach the socket."""
     host, port = listening.getsockname()[:2]
-    host = _EVERYWHERE.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{in_url(host)}:{port}"
 
 
 _listening: weakref.WeakSet[socket.socket] = weakref.WeakSet()

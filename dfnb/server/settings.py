@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
+from dfnb.client.hosts import EVERYWHERE, LOOPBACK
 from dfnb.records.short_repr import said_only
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 DEFAULT_PORT = 7071
 _PREFIX = re.compile(r"[\w.~-]+(/[\w.~-]+)*", re.ASCII)
 
@@ -79,7 +79,7 @@ class ServerSettings:
     def host_names(self) -> frozenset[str]:
         """The names, in lower case and without a port, under which the server may be called."""
         public = urlsplit(self.public_url).hostname if self.public_url else None
-        named = {self.host.lower(), *(name.lower() for name in self.allowed_hosts)} - {"0.0.0.0", "::"}
+        named = {self.host.lower(), *(name.lower() for name in self.allowed_hosts)} - EVERYWHERE.keys()
         return frozenset({*LOOPBACK, *named, *([public] if public else [])})
 
     @property

@@ -18,6 +18,7 @@ from dfnb.definitions import Definition, Registry
 from dfnb.records.route_template import parse
 from dfnb.records.web import AuthLevel, HttpRequest, HttpResponse, HttpResponseHeaders
 from dfnb.server import answers
+from dfnb.server.call import hung_up
 from dfnb.server.failures import WHERE, FailedRequests
 from dfnb.server.forms import read_form
 from dfnb.server.guard import Guard, credential
@@ -130,18 +131,13 @@ def _raw_path(request: Request) -> str:
 
 async def _done_before_client_left(work: asyncio.Future[Any], request: Request) -> bool:
     """Wait for the work; cancel it if whoever wants its answer hangs up."""
-    left = asyncio.ensure_future(_hung_up(request))
+    left = asyncio.ensure_future(hung_up(request))
     try:
         await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
         return work.done()
     finally:
         left.cancel()
         work.cancel()
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        continue  # the body has been read; nothing else is said
 
 
 def _outcome(work: asyncio.Future[Any], failed: Callable[[BaseException], Response]) -> Response:

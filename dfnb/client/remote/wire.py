@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from dfnb.client.hosts import LOOPBACK
 from dfnb.client.remote.address import Address
 from dfnb.errors import RemoteError, RemoteRefusedError, RemoteUnavailableError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _VERSION = "x-dfnb-version"
 _LONGEST_WORDS = 500
 _BUSY = frozenset({408, 429, 500})
@@ -115,7 +115,7 @@ class Wire:
                 transport=self._transport, follow_redirects=False,
                 headers={"x-functions-key": key} if key is not None else {},  # not in the URL: libraries write URLs into logs
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-                trust_env=urlsplit(self.address.base).hostname not in _LOOPBACK,
+                trust_env=urlsplit(self.address.base).hostname not in LOOPBACK,
             )
         return self._client
 
