@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 
 from dfnb.hub.protocol import ClientSide
 
@@ -45,6 +47,12 @@ class HubKeys:
 
     def __repr__(self) -> str:
         return "<HubKeys>"
+
+
+def proof(key: str, nonce: str, origin: str) -> str:
+    """What only a server at `origin` that has the hub's key can answer to `nonce`, a text that is used once."""
+    said = "\0".join(("dfnb proof", nonce, origin))
+    return hmac.new(key.encode(), said.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 def _text(key: bytes) -> str:

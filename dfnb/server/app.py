@@ -35,6 +35,7 @@ from dfnb.server.guard import Guard, forwarded
 from dfnb.server.instances import InstanceHandlers
 from dfnb.server.openapi import document
 from dfnb.server.page import page_answer
+from dfnb.server.proof import ProofHandlers
 from dfnb.server.query import Query
 from dfnb.server.routes import Match, match
 from dfnb.server.settings import ServerSettings
@@ -71,7 +72,8 @@ class ManagementApp:
         )
         self.triggers = Triggers(registry, client, settings, self.guard, self._origin_of, self.failures)
         statuses = Statuses(client)
-        self._handlers = (InstanceHandlers(statuses), EntityHandlers(), ExtraHandlers())
+        proofs = ProofHandlers(keys, lambda: self.own_origin)
+        self._handlers = (InstanceHandlers(statuses), EntityHandlers(), ExtraHandlers(), proofs)
         self._version = package_version() or "0"
         self._app: ASGIApp = self._serve
         if settings.cors_origins:
@@ -162,7 +164,7 @@ class ManagementApp:
         check: Callable[[], LinkScope | None] = partial(self.guard.check_key, request, query)
         if route.verb:
             check = partial(self.guard.check_instance, request, query, found.params["instanceId"], route.verb)
-        scope = check()
+        scope = None if route.is_open else check()
         hub = query.text("taskHub")
         if hub is not None and hub.lower() != self.settings.task_hub.lower():
             return answers.bad_argument(f"this server has one task hub, {self.settings.task_hub!r}, not {hub!r}")

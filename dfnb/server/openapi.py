@@ -22,6 +22,7 @@ from dfnb.server.openapi_parts import (
     LIMIT,
     LIST_ENTITIES,
     LIST_INSTANCES,
+    NONCE,
     OPERATION,
     PURGE_INSTANCES,
     REASON,
@@ -127,6 +128,10 @@ OPERATIONS = {
     "follow_changes": Operation(
         "A stream with the ids of all instances that change", {200: answer("Server-sent events.", streams=True)}
     ),
+    "prove": Operation(
+        "Proves to a caller who has the key that the server has it too, before the key is sent",
+        {200: answer("The proof.", schema("Proof"))}, NONCE,
+    ),
     "make_primary": Operation("Does nothing: the owner of a hub is its primary", {200: answer("It is.")}),
 }  # fmt: skip
 
@@ -173,6 +178,7 @@ def _operation(route: Route, used: Counter[str]) -> Json:
         "parameters": [*map(path_parameter, names), *operation.parameters, *shared],
         **({"requestBody": operation.body} if operation.body else {}),
         "responses": _answers({**_ALWAYS, **operation.answers}),
+        **({"security": []} if route.is_open else {}),
     }
 
 

@@ -70,6 +70,7 @@ def _of_the_original() -> Json:
             description="A link that is limited to some verbs gives links for these verbs only. "
             "{eventName} and {text} are for the caller to replace.",
         ),
+        "Proof": _object({"proof": _TEXT}),
         "PurgeResult": _object({"instancesDeleted": {"type": "integer", "minimum": 1}}),
         "EntityItem": _object({"entityId": entity, "lastOperationTime": {**_TIME, "type": ["string", "null"]}, "state": ANYTHING}),
         "Error": _object(
@@ -180,6 +181,11 @@ LIST_ENTITIES = (
 FORCE = (parameter("force", _YES_NO, "Whether an instance that has not ended is terminated and purged, rather than refused."),)
 OPERATION = (parameter("op", _TEXT, "The name of the operation."),)
 RESTART = (parameter("restartWithNewInstanceId", {**_YES_NO, "default": True}, "False: again under the same id."), *WAIT)
+NONCE = (
+    parameter(
+        "nonce", {"type": "string", "minLength": 16, "maxLength": 128}, "A text that was never used before.", required=True
+    ),
+)
 AFTER = (parameter("after", {"type": "integer", "default": -1}, "Only events behind this position."),)
 LATEST = (parameter("latest", {"type": "integer", "minimum": 1, "maximum": 10_000}, "Only so many of the latest."),)
 LIMIT = (parameter("limit", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100}, "At most so many."),)

@@ -13,6 +13,8 @@ class Route(NamedTuple):
     operation: str
     verb: str = ""
     """What a link has to allow, for operations on one instance; empty: only the hub's key opens it."""
+    is_open: bool = False
+    """Whether it asks for no key."""
 
 
 ROUTES = (
@@ -43,6 +45,7 @@ ROUTES = (
     Route("GET", "instances/{instanceId}/children", "get_children"),
     Route("GET", "instances/{instanceId}/source", "get_source"),
     Route("GET", "changes", "follow_changes"),
+    Route("GET", "whoami", "prove", is_open=True),
     Route("GET", "makeprimary", "make_primary"),
     Route("POST", "makeprimary", "make_primary"),
     Route("DELETE", "makeprimary", "make_primary"),

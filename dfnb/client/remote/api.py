@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from dfnb.client.keys import proof
 from dfnb.client.remote import extras
 from dfnb.client.remote.exchanges import Exchanges
 from dfnb.client.remote.history import HistoryReader, Row
@@ -102,6 +103,25 @@ class Api:
                 self.wire.address.shown,
                 f"has no API of Durable Functions at {self.wire.address.base} (it answers {response.status_code}); "
                 "give the address of the site, or any URL of that API",
+            )
+
+    async def check_proof(self, key: str) -> None:
+        """Find out whether who is there has the key, without showing it. RemoteError if not."""
+        import hmac
+        import secrets
+
+        nonce = secrets.token_urlsafe(24)
+        try:
+            response = await self.wire.send("GET", "whoami", {"nonce": nonce}, with_key=False)
+            told = self.wire.json(response) if response.status_code == 200 else None
+        except RemoteRefusedError:
+            told = None
+        given = str(told.get("proof")) if isinstance(told, dict) else ""
+        if not hmac.compare_digest(given.encode(), proof(key, nonce, self.wire.address.shown).encode()):
+            raise RemoteError(
+                self.wire.address.shown,
+                "is not the one of this hub, so it was not given the key; another program may have taken the port since. "
+                "Start the hub's server again, with `%dfnb serve`, or give an address and key=",
             )
 
     # one instance

@@ -82,6 +82,10 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
         """Ask once whether somebody is there who takes the key. RemoteUnavailableError, RemoteRefusedError, RemoteError."""
         self._run(self._api.probe())
 
+    def check_proof(self, key: str) -> None:
+        """Ask, without showing the key, whether who is there has it. RemoteError if not."""
+        self._run(self._api.check_proof(key))
+
     def close(self) -> None:
         """Let the connections go; who still waits gets a RemoteError. What runs there goes on."""
         self._end()

@@ -22,10 +22,12 @@ def connect(
     """A client of a hub elsewhere, with the interface of the client of one's own.
 
     `url_or_path`: the address of a dfnb server or of a Durable Functions app, any URL of its API (a ``code=`` in it is taken as the
-    key), or the path of a hub file that another process serves: address and key are read from the file beside it. `transport`: an
-    async transport of httpx. `timeout`: seconds for an answer. It asks once, and raises RemoteUnavailableError when nobody is
-    there, RemoteRefusedError when the key is wrong or missing, RemoteError when it is another kind of server.
+    key), or the path of a hub file that another process serves: address and key are read from the file beside it, and the key is
+    sent only to who proves to have it. `transport`: an async transport of httpx. `timeout`: seconds for an answer. It asks once
+    and raises RemoteUnavailableError when nobody is there, RemoteRefusedError when the key is wrong or missing, RemoteError when
+    it is another kind of server.
     """
+    own = None
     if isinstance(url_or_path, str) and is_url(url_or_path):
         address = read_address(url_or_path, key)
     else:
@@ -35,6 +37,8 @@ def connect(
 
     client = RemoteOrchestrationClient(address, _checked(transport), timeout)
     try:
+        if own is not None:
+            client.check_proof(own)
         client.check()
     except BaseException:
         client.close()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
 _VERSION = "x-dfnb-version"
+_KEY_HEADER = "x-functions-key"
 _LONGEST_WORDS = 500
 _BUSY = frozenset({408, 429, 500})
 """Also what an app says that is throttled or starting: a question may be asked again, while of a change it is not known."""
@@ -46,7 +47,7 @@ class Wire:
 
     async def send(
         self, method: str, path: str, params: Mapping[str, str] | None = None, *, body: str | None = None,
-        headers: Mapping[str, str] | None = None, longer: float = 0.0,
+        headers: Mapping[str, str] | None = None, longer: float = 0.0, with_key: bool = True,
     ) -> httpx.Response:
         """The answer, whatever its status, but for one that refuses the key or says that nobody is there.
 
@@ -60,6 +61,8 @@ class Wire:
             content=None if body is None else body.encode(), headers={**typed, **(headers or {})},
             timeout=httpx.Timeout(self._timeout + longer, connect=min(self._timeout, 10.0), pool=None),
         )
+        if not with_key:
+            request.headers.pop(_KEY_HEADER, None)
         try:
             if longer:  # it will be kept waiting, which is not to keep others waiting
                 response = await self._sent(request)
@@ -113,7 +116,7 @@ class Wire:
             key = self.address.key
             self._client = httpx.AsyncClient(
                 transport=self._transport, follow_redirects=False,
-                headers={"x-functions-key": key} if key is not None else {},  # not in the URL: libraries write URLs into logs
+                headers={_KEY_HEADER: key} if key is not None else {},  # not in the URL: libraries write URLs into logs
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
                 trust_env=urlsplit(self.address.base).hostname not in LOOPBACK,
             )
