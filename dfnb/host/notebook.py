@@ -178,9 +178,19 @@ class _Definitions(ast.NodeTransformer):
                 self._chooser.ran(statement)
             return tree
         self._within = True
+        self._unwrap(tree)
         if _magic_of(tree) is None:
             tree.body = [statement for statement in tree.body if not self._leaves_out(statement)]
         return tree
+
+    def _unwrap(self, tree: ast.Module) -> None:
+        """A cell that is only timed or kept quiet is chosen from like any other; what holds what it printed is not bound."""
+        match list(_ipython_calls(tree.body[0])) if len(tree.body) == 1 else []:
+            case [("run_cell_magic", [name, line, cell])] if name in _WRAPPERS:
+                with contextlib.suppress(SyntaxError):  # it stays a magic, which is left out
+                    inner = ast.parse(self._shell.transform_cell(cell))  # type: ignore[no-untyped-call,unused-ignore]
+                    tree.body = ast.increment_lineno(inner, 1).body  # the magic's own line
+                    self._chooser.missing.update((word, "is a magic") for word in line.split() if word.isidentifier())
 
     def _leaves_out(self, statement: ast.stmt) -> bool:
         reason = self._chooser.why_not(statement)
@@ -205,6 +215,10 @@ def _magic_of(tree: ast.Module) -> str | None:
         case [("run_cell_magic", [name, *_])] if name in DfnbMagics.magics["cell"]:
             return name
     return None
+
+
+_WRAPPERS = frozenset({"time", "capture", "prun"})
+"""Cell magics that run a cell's code as it is and watch it."""
 
 
 def _loads_dfnb(statement: ast.stmt) -> bool:

@@ -74,6 +74,14 @@ def _refuse(sentence: str, code: int) -> int:
     return code
 
 
+def _cells(number: int) -> str:
+    return f"{number} {'cell' if number == 1 else 'cells'}"
+
+
+def _statements(number: int) -> str:
+    return "1 statement that does not define was" if number == 1 else f"{number} statements that do not define were"
+
+
 def _go_on(number: int) -> str:
     return "instance goes on" if number == 1 else "instances go on"
 
@@ -101,7 +109,7 @@ def _from_notebook(service: Service) -> DurableApp:
     ran = notebook.run_cells(cells, path.parent, all_cells=service.all_cells)
     if ran.left_out:
         shown = "" if service.verbose else " (--verbose lists them)"
-        logger.info("%d cells ran; %d statements that do not define were left out%s", ran.cells, len(ran.left_out), shown)
+        logger.info("%s ran; %s left out%s", _cells(ran.cells), _statements(len(ran.left_out)), shown)
     app = _already_open(service) if service.all_cells else None
     app = app or apps.open(hub, strict=service.strict, restore_server=False)
     for sentence in missing.warnings(app.registry.all(), ran.missing):

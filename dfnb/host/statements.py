@@ -24,7 +24,10 @@ STOPS = frozenset({
 })  # fmt: skip
 """A call of a function or method with one of these names starts something, steers it, waits for it, ends it or shows it."""
 
-NEEDS_A_HUB = frozenset({"current", "open", "sql", "start", "start_many", "instance", "connect", "follow", "DurableApp"})
+NEEDS_A_HUB = frozenset({
+    "current", "open", "DurableApp", "start", "start_many", "instance", "sql", "instances", "entities", "definitions", "stats",
+    "connect", "follow",
+})  # fmt: skip
 """What of dfnb's own functions works on an open hub only, or would open one."""
 
 

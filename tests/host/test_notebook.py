@@ -45,16 +45,32 @@ def test_decorators_and_older_forms_define_too(run: Run) -> None:
 
 
 def test_what_was_left_out_is_told_by_cell_and_line(run: Run) -> None:
-    ran = run("import dfnb as df\n%load_ext dfnb", "", "x = 1\n%dfnb list\nrun = df.start('say')\n!ls", "%%time\nx = 2")
+    ran = run("import dfnb as df\n%load_ext dfnb", "", "x = 1\n%dfnb list\nrun = df.start('say')\n!ls", "%%bash\nls")
     assert [str(one) for one in ran.left_out] == [
         "cell 3, line 2: `%dfnb list` is a magic or a shell command",
         "cell 3, line 3: `run = df.start('say')` calls start",
         "cell 3, line 4: `!ls` is a magic or a shell command",
-        "cell 4, line 1: `%%time` is a magic or a shell command",
+        "cell 4, line 1: `%%bash` is a magic or a shell command",
     ]
     assert ran.cells == 4
     assert names_of_the_shell()["x"] == 1
     assert "run" in ran.missing
+
+
+def test_a_cell_that_is_timed_or_kept_quiet_defines_like_any_other(run: Run) -> None:
+    ran = run(
+        "import dfnb as df", "%%time\ndef double(x):\n    return 2 * x\ndf.start('say')",
+        "%%capture told --no-stderr\nlimit = double(4)", "told.show()",
+    )  # fmt: skip
+    assert names_of_the_shell()["limit"] == 8
+    assert [str(one) for one in ran.left_out] == [
+        "cell 2, line 4: `df.start('say')` calls start", "cell 4, line 1: `told.show()` uses told, which was left out",
+    ]
+
+
+def test_a_failing_cell_that_is_timed_is_told_with_its_line(run: Run) -> None:
+    with pytest.raises(DefinitionsFailed, match="cell 1, line 3: ZeroDivisionError"):
+        run("%%time\nx = 1\ny = x / 0")
 
 
 def test_all_cells_run_as_they_are_when_asked(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,8 @@ def test_what_defines_runs(statement: str) -> None:
         ("run.state['x']", "only shows a value"),
         ("client = df.current().client", "needs an open hub (df.current)"),
         ("rows = df.sql('SELECT 1').df()", "needs an open hub (df.sql)"),
+        ("df.instances(limit=3)", "needs an open hub (df.instances)"), ("df.entities()", "needs an open hub (df.entities)"),
+        ("df.definitions()", "needs an open hub (df.definitions)"), ("df.stats()", "needs an open hub (df.stats)"),
         ("app = df.DurableApp('x.duckdb')", "needs an open hub (df.DurableApp)"),
         ("with df.open('x.duckdb') as app:\n    y = 1", "needs an open hub (df.open)"),
         ("get_ipython().run_line_magic('dfnb', 'list')", "is a magic or a shell command"),
