@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from dfnb.host.failed import NotServable
 from dfnb.host.files import read_notebook
 
 _WIDTH = 100
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run(path: Path, output: Path | None = None) -> int:
@@ -112,11 +114,16 @@ def _print_cell(cell: NotebookNode, number: int, seconds: float) -> None:
     sys.stdout.flush()  # a reader at the end of a pipe sees each cell as it finishes
 
 
+def _takes_colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 def _texts(outputs: Sequence[NotebookNode]) -> Iterator[str]:
     for output in outputs:
         if output.output_type == "stream":
             yield output.text
         elif output.output_type == "error":
-            yield "\n".join(output.traceback)
+            trace = "\n".join(output.traceback)
+            yield trace if _takes_colours() else _COLOURS.sub("", trace)
         elif "text/plain" in output.data:
             yield output.data["text/plain"]

@@ -41,6 +41,7 @@ def test_a_failing_cell_shows_its_error_and_ends_the_run(folder: Path, capfd: py
     shown = capfd.readouterr().out
     assert "FAILED: cell [2] raised ZeroDivisionError" in shown
     assert "division by zero" in shown
+    assert "\x1b" not in shown  # where it is read is no terminal
     assert "after" not in shown
     assert (folder / "kept.ipynb").is_file()
 
