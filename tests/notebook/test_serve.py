@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 
 import httpx
@@ -156,8 +158,17 @@ def test_on_jupyterhub_the_way_outside_is_told(run, monkeypatch):
     assert dfnb.current().server.settings.port == port
 
 
-def test_loading_again_brings_the_server_back_and_says_so(echo):
-    echo("%dfnb serve --port 0")
+@pytest.fixture
+def port():
+    """A free port below those that the system hands out: nobody is given it while the server is away."""
+    for number in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", number)):
+            return number
+    raise AssertionError("a hundred ports were in use")
+
+
+def test_loading_again_brings_the_server_back_and_says_so(echo, port):
+    echo(f"%dfnb serve --port {port}")
     server = dfnb.current().server
     echo("%unload_ext dfnb")
     assert not server.is_running
@@ -167,16 +178,16 @@ def test_loading_again_brings_the_server_back_and_says_so(echo):
 
 
 @pytest.mark.parametrize("line", ["%dfnb open dfnb.duckdb", "dfnb.open('dfnb.duckdb')"])
-def test_opening_in_a_cell_brings_the_server_back(echo, line):
-    echo("%dfnb serve --port 0")
+def test_opening_in_a_cell_brings_the_server_back(echo, port, line):
+    echo(f"%dfnb serve --port {port}")
     url = dfnb.current().server.url
     echo("dfnb.close()")
     echo(line)
     assert dfnb.current().server.url == url
 
 
-def test_a_server_that_cannot_come_back_is_a_line_and_no_error(echo):
-    echo("%dfnb serve --port 0")
+def test_a_server_that_cannot_come_back_is_a_line_and_no_error(echo, port):
+    echo(f"%dfnb serve --port {port}")
     server = dfnb.current().server
     echo("%unload_ext dfnb")
     with socket.create_server(("127.0.0.1", server.settings.port)):
@@ -187,10 +198,10 @@ def test_a_server_that_cannot_come_back_is_a_line_and_no_error(echo):
     assert second.startswith(f"  the server at {server.url} was not started again: port {server.settings.port} of 127.0.0.1")
 
 
-def test_a_restarted_kernel_is_at_the_same_address_with_the_same_key(kernel):
+def test_a_restarted_kernel_is_at_the_same_address_with_the_same_key(kernel, port):
     kernel.run("import dfnb\n%load_ext dfnb")
     kernel.run("%%orchestrator\ndef ask(context):\n    return (yield context.wait_for_external_event('answer'))")
-    said = printed(kernel.run("%dfnb serve --port 0"))
+    said = printed(kernel.run(f"%dfnb serve --port {port}"))
     kernel.run("dfnb.start('ask', instance_id='a')")
     url = said.split("\n")[0].removeprefix("dfnb: serving at ")
     key = said.partition("key: ")[2].split("\n")[0]
