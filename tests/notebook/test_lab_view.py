@@ -170,7 +170,7 @@ def test_suspend_resume_and_an_event_with_data(lab: Lab):
     view = lab.view('run = df.start("ask")\nrun')
     press(view, "Suspend")
     pill(view, "Suspended")
-    view.get_by_text("suspended", exact=True).wait_for()
+    view.locator(".dfnb-said").get_by_text("suspended", exact=True).wait_for()
     press(view, "Resume")
     pill(view, "Running")
     press(view, "Raise event")
