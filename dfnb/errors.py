@@ -35,6 +35,7 @@
         ├── HubInUseError           another process owns the file
         ├── HubFormatError          the file is not a dfnb hub, is damaged, or was written by a newer dfnb
         ├── HubUnavailableError     the disk refuses writes; what was acknowledged is safe
+        │   ├── HubMovedError           the file was moved or deleted while it was open
         │   └── EngineBusyError         somebody's own code does not come back, and all else in the hub waits for it
         └── HubClosedError          the app was closed
 
@@ -539,6 +540,18 @@ class HubUnavailableError(HubError):
         if self.kept is None:
             return "dfnb tries again every second and goes on by itself once writing works"
         return "nothing of this request was done: repeat it once writing works"
+
+
+class HubMovedError(HubUnavailableError):
+    """The file of an open hub is not in its place any more: what is written now would not be found again."""
+
+    def __str__(self) -> str:
+        request = "" if self.kept is None else f" {self.outlook[0].upper()}{self.outlook[1:]}."
+        return (
+            f"the file of the hub {self.path} was moved, deleted or replaced while it was open, so nothing new is begun.{request} "
+            "Put it back in its place, and dfnb goes on by itself; or close this hub and open the file where it is now. If it is "
+            "gone, save what you need with dfnb.sql(...) before this process ends"
+        )
 
 
 class EngineBusyError(HubUnavailableError):

@@ -186,3 +186,21 @@ def free_bytes(path: str) -> int | None:
         return disk_usage(os.path.dirname(path)).free
     except OSError:
         return None
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from another that takes its place; None for one in memory. FileNotFoundError if there is none."""
+    if path == ":memory:":
+        return None
+    facts = os.stat(path)
+    return facts.st_dev, facts.st_ino
+
+
+def is_in_place(path: str, known: tuple[int, int] | None) -> bool:
+    """Whether the path still leads to the file with that identity, as far as can be told."""
+    try:
+        return identity(path) == known
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

@@ -20,10 +20,12 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from dfnb.errors import HubClosedError, HubError, HubUnavailableError
+from dfnb.errors import HubClosedError, HubError, HubMovedError, HubUnavailableError
 from dfnb.hub.file import (
     copy_database,
     first_line,
+    identity,
+    is_in_place,
     keep_private,
     look,
     make_log,
@@ -96,6 +98,7 @@ class Journal:
     ) -> None:
         self.path = path
         self._refusal: str | None = None
+        self._moved = False
         self.epoch = 0
         """Counts how often the file was let go: cursors of an earlier epoch are dead."""
         self._level = level
@@ -121,7 +124,9 @@ class Journal:
     @property
     def problem(self) -> HubUnavailableError | None:
         """Why nothing can be written now, each time a new one: a traceback grows with everyone who raises the same."""
-        return None if self._refusal is None else HubUnavailableError(self.path, self._refusal)
+        if self._moved:
+            return HubMovedError(self.path, "its file was moved")
+        return HubUnavailableError(self.path, self._refusal) if self._refusal is not None else None
 
     def start(self, pos: int) -> None:
         """Begin to write; the file holds all events up to `pos`."""
@@ -153,8 +158,9 @@ class Journal:
         with self._wake:
             if self._stopping:
                 raise HubClosedError
-            if self._refusal is not None:
-                raise HubUnavailableError(self.path, self._refusal, kept=False)
+            problem = self.problem
+            if problem is not None:
+                raise problem.for_request(kept=False)
             self._jobs.append((job, future))
             self._wake.notify_all()
         return future
@@ -280,6 +286,7 @@ class Journal:
             self._clear()
             first = self._refusal is None
             self._refusal = first_line(error)
+            self._moved = not is_in_place(self.path, self._identity)
             if first:
                 self._on_problem(self.problem)
             return False
@@ -332,6 +339,7 @@ class Journal:
     def _settle(self, idle: bool) -> None:
         """Flush the derived rows, and when idle and much has gathered fold the write-ahead log into the file."""
         self._flushed_at = time.monotonic()
+        self._look_for_file()
         try:
             make_log(self.path)
             self._flush(self._side)
@@ -342,6 +350,19 @@ class Journal:
             # derived rows can be had again from the events, and the next commit tells whether the disk takes writes
             self._undo()
             self._uncheckpointed = 0
+
+    def _look_for_file(self) -> None:
+        """Notice that the file has left its place, or is there again."""
+        moved = not is_in_place(self.path, self._identity)
+        if moved == self._moved:
+            return
+        self._moved = moved
+        if moved:
+            with contextlib.suppress(duckdb.Error):  # what stands in the log alone would not be found with the file
+                self._side.execute("CHECKPOINT")
+        with self._wake:
+            self._wake.notify_all()
+        self._on_problem(self.problem)
 
     def _undo(self) -> None:
         """After a failure on the side: end its transaction, and take the file up again if DuckDB has given it up."""
@@ -365,6 +386,7 @@ class Journal:
             make_log(self.path)
             migrate(self._database, version, now)
             self._prepare()
+            self._identity = identity(self.path)
         except (duckdb.Error, OSError) as error:
             self._database.close()
             raise unusable(self.path, error) from error
@@ -387,6 +409,8 @@ class Journal:
 
     def _reconnect(self) -> None:
         """Open the file anew, as after a crash."""
+        if not is_in_place(self.path, self._identity):  # opening would make a new one
+            raise HubMovedError(self.path, "its file was moved")
         if not self._away:
             self._disconnect()
         self._database = open_file(self.path, read_only=False)
@@ -408,12 +432,15 @@ class Journal:
 
     def _replace(self, fresh: Path) -> None:
         """Put the copy in the file's place. Only a file with no write-ahead log may go: the log would be read into the copy."""
+        if not is_in_place(self.path, self._identity):
+            raise OSError("the file was moved or deleted meanwhile")
         self._disconnect(_PATIENCE_SECONDS)
         try:
             for file in (self.path, str(fresh)):
                 if Path(f"{file}.wal").exists():
                     raise OSError(f"{file} could not be closed cleanly")
             os.replace(fresh, self.path)
+            self._identity = identity(self.path)
             fresh.parent.rmdir()
         finally:
             self._reconnect()

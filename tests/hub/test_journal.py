@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,13 +13,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfnb.errors import HubClosedError, HubUnavailableError
+from dfnb.errors import HubClosedError, HubMovedError, HubUnavailableError
 from dfnb.hub.journal import Batch, Journal, Row
 
 
@@ -351,3 +353,81 @@ def test_everyone_is_refused_with_an_error_of_his_own(journal: Journal) -> None:
     assert refused[0] is not refused[1]
     assert journal.problem is not journal.problem
     journal._refusal = None
+
+
+# a file that is moved
+
+_CAN_MOVE = pytest.mark.skipif(sys.platform == "win32", reason="this platform does not let an open file be moved")
+
+
+@pytest.fixture
+def told() -> SimpleQueue[HubUnavailableError | None]:
+    return SimpleQueue()
+
+
+@pytest.fixture
+def watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: SimpleQueue[HubUnavailableError | None]
+) -> Iterator[Journal]:
+    monkeypatch.setattr("dfnb.hub.journal._IDLE_SECONDS", 0.01)
+    journal = Journal(str(tmp_path / "hub.duckdb"), level="durable", now=0, flush=lambda connection: None, on_problem=told.put)
+    journal.start(-1)
+    journal.submit(Batch({"event": [row(0)]}, lambda: None, lambda: None))
+    assert journal.drain()
+    yield journal
+    journal.close()
+
+
+@_CAN_MOVE
+def test_a_moved_file_has_all_that_was_acknowledged_and_nothing_new_is_begun_until_it_is_back(
+    tmp_path: Path, watched: Journal, told: SimpleQueue[HubUnavailableError | None]
+) -> None:
+    moved = (tmp_path / "hub.duckdb").rename(tmp_path / "moved.duckdb")
+    assert isinstance(told.get(timeout=20), HubMovedError)
+    with pytest.raises(HubMovedError, match=r"was moved, deleted or replaced while it was open.*Nothing of this request was done"):
+        watched.run(lambda connection: None)
+    copy = tmp_path / "copy.duckdb"
+    shutil.copy(moved, copy)  # without the log, as it would be after a crash
+    with duckdb.connect(str(copy), read_only=True) as connection:
+        assert connection.execute("SELECT pos FROM event").fetchall() == [(0,)]
+    moved.rename(tmp_path / "hub.duckdb")
+    assert told.get(timeout=20) is None
+    watched.submit(Batch({"event": [row(1)]}, lambda: None, lambda: None))
+    assert watched.drain()
+    watched.close()
+    with duckdb.connect(str(tmp_path / "hub.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT pos FROM event ORDER BY pos").fetchall() == [(0,), (1,)]
+
+
+@_CAN_MOVE
+def test_a_moved_file_is_whole_after_closing_and_no_new_one_takes_its_place(
+    tmp_path: Path, watched: Journal, told: SimpleQueue[HubUnavailableError | None]
+) -> None:
+    (tmp_path / "hub.duckdb").rename(tmp_path / "moved.duckdb")
+    assert isinstance(told.get(timeout=20), HubMovedError)
+    watched.submit(Batch({"event": [row(1)]}, lambda: None, lambda: None))  # what was under way
+    assert watched.drain()
+    watched.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["moved.duckdb"]
+    with duckdb.connect(str(tmp_path / "moved.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT pos FROM event ORDER BY pos").fetchall() == [(0,), (1,)]
+
+
+@_CAN_MOVE
+def test_another_file_in_its_place_is_not_written_to(
+    tmp_path: Path, watched: Journal, told: SimpleQueue[HubUnavailableError | None]
+) -> None:
+    (tmp_path / "other").write_bytes(b"another")
+    (tmp_path / "other").replace(tmp_path / "hub.duckdb")
+    assert isinstance(told.get(timeout=20), HubMovedError)
+    with pytest.raises(HubMovedError):
+        watched._reconnect()
+    watched.close()
+    assert (tmp_path / "hub.duckdb").read_bytes() == b"another"
+
+
+def test_a_compaction_is_no_move(watched: Journal, told: SimpleQueue[HubUnavailableError | None]) -> None:
+    watched.run(watched.rewrite).result(20)
+    watched.run(lambda connection: watched._settle(True)).result(20)
+    assert told.empty()
+    assert watched.problem is None
