@@ -9,21 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dfnb.version import package_version
+
 _SERVE = """\
 Run the definitions of a notebook or module and stay up as a durable service: instances go on where they were, and other programs
 start, ask, feed and stop them over HTTP, with the API of Azure Durable Functions.
 
-Of a notebook these run: cells with %%orchestrator, %%activity, %%entity or %%http_trigger, and from other cells the statements
-that define: imports, functions, classes, assignments and calls that set something up. Left out is what starts, waits or shows:
-magics and shell commands, `while`, `await`, `assert`, calls of start, wait, result, raise_event, instance, sleep, print, display,
-close and the like, whatever needs an open hub (df.current(), df.sql()), values that are only shown, and what uses a name that only
-such a statement binds. --verbose lists them; --all-cells runs everything as it is.
+Of a notebook these run: cells with %%orchestrator, %%activity, %%entity or %%http_trigger, and from other cells, those with %%time
+or %%capture too, the statements that define: imports, functions, classes, assignments and calls that set something up. Left out is
+what starts, waits or shows: magics and shell commands, `while`, `await`, `assert`, calls of start, wait, result, raise_event,
+instance, sleep, print, display, close and the like, whatever needs an open hub (df.current(), df.sql()), values that are only
+shown, and what uses a name that only such a statement binds. --verbose lists them; --all-cells runs everything as it is.
 
 A module is imported by its own name. If it opens a hub (app = dfnb.open(...)), that one is served.
 """
 _SERVE_END = """\
-exit codes: 0 after Ctrl-C or SIGTERM; 130 after Ctrl-C while it starts, and after a second one, which ends at once; 1 when a cell or
-the module failed, with nothing opened; 2 when the file cannot be read, or the hub or the port is in use.
+exit codes: 0 after Ctrl-C or SIGTERM; 130 after Ctrl-C while it starts, and after a second one, which ends at once; 1 when a cell
+or the module failed, with nothing opened; 2 when the file cannot be read, or the hub or the port is in use.
 """
 _SERVER_OPTIONS = (
     "host", "port", "public_url", "allowed_hosts", "cors_origins", "trust_forwarded", "route_prefix", "links", "require_key",
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dfnb", description="Durable workflows in a notebook.")
+    parser.add_argument("--version", action="version", version=f"dfnb {package_version() or 'from its source folder'}")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_run(commands)
     _add_serve(commands)

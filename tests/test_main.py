@@ -69,6 +69,13 @@ def test_settings_that_cannot_be_meant_are_one_sentence(
     assert asked == []
 
 
+def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command_line, "package_version", lambda: "1.2.3")
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, "dfnb 1.2.3\n")
+
+
 def test_an_interrupt_while_it_starts_is_one_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(given: service.Service) -> int:
         raise KeyboardInterrupt
