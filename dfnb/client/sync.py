@@ -219,7 +219,7 @@ class DurableOrchestrationClient(EntityClient, BlockingResponses):
     def waiting_for(self, record: InstanceRecord) -> str:
         """Why the instance waits and until when, in words."""
         slow = None if record.is_terminal else self._slow_turn()
-        return slow.problem if slow is not None else waiting_sentence(record, self.is_defined, self._now())
+        return f"kept waiting: {slow.problem}" if slow is not None else waiting_sentence(record, self.is_defined, self._now())
 
     def history_after(self, record: InstanceRecord, position: int = -1) -> list[tuple[int, int, Recorded]]:
         """What was recorded behind a position, oldest first: (position, generation, event)."""

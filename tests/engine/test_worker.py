@@ -438,7 +438,7 @@ def test_who_keeps_the_engine_is_told_and_who_asks_for_something_does_not_wait_f
     assert "work" in stuck.run.status().waiting_for
     monkeypatch.setattr("dfnb.hub.memory._LONG", 0.0)
     assert re.match(SLOW, lab.app.state.problem)
-    assert re.fullmatch(SLOW, stuck.run.status().waiting_for)
+    assert re.fullmatch(f"kept waiting: {SLOW}", stuck.run.status().waiting_for)
     monkeypatch.setattr("dfnb.hub.memory._TOO_LONG", 0.0)
     for call in (lambda: lab.start("other"), stuck.run.terminate, lab.client.clean_entity_storage):
         with pytest.raises(dfnb.EngineBusyError, match=SLOW) as told:
