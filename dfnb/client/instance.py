@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import numbers
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ class Instance:
         return _output(self._ended(timeout))
 
     def _ended(self, timeout: float | None) -> Ended:
+        if not isinstance(timeout, numbers.Real | None):
+            raise TypeError(f"timeout is a number of seconds, or None to wait for the end, not {timeout!r}")
         future = self._client.when_ended(self.id)
         try:
             return self._waited(future, timeout)

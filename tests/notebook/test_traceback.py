@@ -44,14 +44,15 @@ failed.result()
     [
         "dfnb.start('say', 1, instance_id='')", "dfnb.start('say', 1, instance_id='x' * 500)", "dfnb.start(3)",
         "dfnb.follow('notaurl')", "dfnb.connect('nowhere.duckdb')", "dfnb.RetryOptions(0, 0)",
+        "dfnb.start('say').wait(timeout='x')",
     ],
-    ids=["no-id", "long-id", "no-orchestrator", "no-url", "no-hub", "no-interval"],
+    ids=["no-id", "long-id", "no-orchestrator", "no-url", "no-hub", "no-interval", "no-seconds"],
 )  # fmt: skip
 def test_an_argument_that_is_refused_shows_the_users_line_and_one_sentence(echo, slip: str):
     lines = echo(slip).text.splitlines()
     assert lines[0].startswith("Cell In[")
     assert lines[1] == f"    {slip}"
-    assert re.fullmatch(r"(ValueError|FileNotFoundError): .+", lines[2])
+    assert re.fullmatch(r"(ValueError|TypeError|FileNotFoundError): .+", lines[2])
     assert len(lines) == 3
 
 
