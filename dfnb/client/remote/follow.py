@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
 
 from dfnb.client import html
 from dfnb.client.entities import clock
@@ -36,11 +40,14 @@ if TYPE_CHECKING:
     from dfnb.durable_http.redaction import Redactor
     from dfnb.durable_http.sending import Sent
 
+logger = logging.getLogger("dfnb")
+
 _LOOK_SECONDS = 0.1
 _LONGEST_ANSWER = 64_000_000
 _EVERY = 5.0
 _FLOOR = 0.2
 _KEPT = 1_000
+_KEPT_BYTES = 32_000_000
 _BAD = frozenset({"Failed", "Terminated", "Canceled"})
 _ERRORS = {
     qualified_name(kind): kind for kind in (HttpTimeoutError, HttpConnectionError, HttpRetriesExhaustedError, HttpRefusedError)
@@ -80,6 +87,7 @@ class Followed:
         self._thread = LoopThread("dfnb-follow")
         self.started_at = time.time_ns() // 1_000
         self.ended_at: int | None = None
+        weakref.finalize(self, self._thread.close, 2.0)  # its own thread keeps it, so that this comes at the exit of the program
         self._thread.run(self._follow).add_done_callback(self._over)
 
     # look
@@ -130,7 +138,10 @@ class Followed:
 
     @property
     def polls(self) -> HttpLog:
-        """Every request so far (of very many, the latest) with status, what the server asked for, and what came."""
+        """Every request so far (of very many, the latest) with status, what the server asked for, and what came.
+
+        Of bodies that are large all in all only the latest are kept.
+        """
         with self._lock:
             return http_log(self.id, self._exchanges)
 
@@ -253,7 +264,8 @@ class Followed:
             self._due = exchange.due_at
             self._document = document if document is not None or sent.answer.error is None else self._document
             kept = [*self._exchanges, exchange]
-            self._exchanges = kept if len(kept) <= _KEPT else kept[_KEPT // 10 :]  # seldom, as a view then begins anew
+            kept = kept if len(kept) <= _KEPT else kept[_KEPT // 10 :]  # seldom, as a view then begins anew
+            self._exchanges = _without_old_bodies(kept, _KEPT_BYTES)
         if exchange.due_at is not None:
             self._tell()
 
@@ -277,7 +289,10 @@ class Followed:
 
     def _tell(self) -> None:
         for callback in list(self._watchers):
-            callback(frozenset([self.id]))
+            try:
+                callback(frozenset([self.id]))
+            except Exception:  # one watcher's trouble is none of the others', nor of the following
+                logger.exception("dfnb: a callback of watch() failed")
 
     # how it looks
 
@@ -324,8 +339,6 @@ def _first_work(url: str, headers: Mapping[str, Any] | None, poll: Any) -> CallW
 
 def _recognised(work: CallWork, sent: Sent) -> CallWork:
     """The same call in the words of who answered: Durable Functions by its JSON, and any 202 without a Location is asked again."""
-    import msgspec
-
     from dfnb.durable_http.description import Poll
     from dfnb.durable_http.dialects import DURABLE_FUNCTIONS, LOCATION, recognise
 
@@ -350,6 +363,19 @@ def _exchange(number: int, work: CallWork, sent: Sent, outcome: Again | Over, re
         redactor.redact(answer.body), getattr(outcome, "asked", None), getattr(outcome, "at", None) if goes_on else None,
         redactor.redact(outcome.note) or None, redactor.redact(answer.error) if answer.error is not None else None,
     )
+
+
+def _without_old_bodies(exchanges: list[Exchange], most: int) -> list[Exchange]:
+    """The same, with the bodies of the latest that have at most so many bytes together, but always with the last one's."""
+    room = most
+    kept = []
+    for place, one in enumerate(reversed(exchanges)):
+        room -= len(one.response_body)
+        if room < 0 and place and one.response_body:
+            size = f"its body of {len(one.response_body):,} bytes was not kept"
+            one = msgspec.structs.replace(one, response_body=b"", note="; ".join(filter(None, [one.note, size])))
+        kept.append(one)
+    return kept[::-1]
 
 
 def _redactor_for(url: str, headers: Mapping[str, Any] | None) -> Redactor:

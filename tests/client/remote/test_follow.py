@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 
@@ -163,3 +166,49 @@ def test_the_key_is_shown_nowhere() -> None:
 def test_what_cannot_be_followed_is_refused_at_once(make: Callable[[], Followed]) -> None:
     with pytest.raises((ValueError, dfnb.DefinitionError)):
         make()
+
+
+def test_a_watcher_that_fails_ends_neither_the_following_nor_what_others_hear(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(durable("Running", 202), durable("Running", 202), durable("Completed", 200))
+    server.go_on.clear()
+    followed = server.follow()
+    heard: queue.Queue[frozenset[str]] = queue.Queue()
+
+    def broken(ids: frozenset[str]) -> None:
+        raise ZeroDivisionError
+
+    followed.watch(broken)
+    followed.watch(heard.put)
+    server.go_on.set()
+    assert followed.wait(20) == "Completed"
+    assert [heard.get(timeout=20) for _ in range(3)] == [frozenset(["a"])] * 3
+    thread = followed._thread._thread
+    assert thread is not None
+    thread.join(20)
+    assert not thread.is_alive()
+    assert "a callback of watch() failed" in caplog.text
+
+
+def test_of_large_bodies_only_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfnb.client.remote.follow._KEPT_BYTES", 2_500)
+    answers = [durable("Running", 202, customStatus="x" * 1_000) for _ in range(4)]
+    followed = Server(*answers, durable("Completed", 200)).follow()
+    assert followed.wait(20) == "Completed"
+    polls = followed.polls
+    assert [len(one.record.response_body) > 0 for one in polls] == [False, False, False, True, True]
+    assert [("was not kept" in (one.note or "")) for one in polls] == [True, True, True, False, False]
+
+
+def test_what_is_followed_ends_before_the_program_does() -> None:
+    program = """
+        import atexit
+        atexit.register(lambda: print(followed.failure, followed._thread._thread.is_alive()))
+        import threading, dfnb, httpx
+        answer = httpx.Response(202, headers={"Retry-After": "9"})
+        followed = dfnb.follow("https://example.org/x", transport=httpx.MockTransport(lambda request: answer))
+        asked = threading.Event()
+        followed.watch(lambda ids: asked.set())
+        assert followed.count or asked.wait(20)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("the server at https://example.org/x is not followed any more False\n", "")
