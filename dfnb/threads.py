@@ -86,8 +86,9 @@ class LoopThread:
         import asyncio
 
         asyncio.set_event_loop(loop)
-        while not self._stopping:
-            guarded(loop.run_forever)  # a SystemExit from a task that user code started must not end everybody's loop
+        guarded(loop.run_forever)  # at least once: what was asked for before an early end is begun, and told of that end
+        while not self._stopping:  # a SystemExit from a task that user code started must not end everybody's loop
+            guarded(loop.run_forever)
         guarded(lambda: loop.run_until_complete(_wind_down()))
         loop.close()
 
