@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 
@@ -13,19 +13,38 @@ _STEP = 1 << 18
 _GZIP = zlib.MAX_WBITS | 16
 
 
-async def read_body(response: httpx.Response, longest: int, too_large: Callable[[], Exception]) -> bytes:
-    """The unpacked body, read to its end. Raises what `too_large` makes if it is longer; httpx's errors, such as DecodingError."""
+async def read_body(
+    response: httpx.Response, longest: int, too_large: Callable[[], Exception], *, on_more: Callable[[], None] = lambda: None
+) -> bytes:
+    """The unpacked body, read to its end. Raises what `too_large` makes if it is longer; httpx's errors, such as DecodingError.
+
+    `on_more` is called whenever a piece has come.
+    """
     is_read = response.is_stream_consumed  # by the transport or a hook of the user's
     unpack = _Plain() if is_read else _unpacker(response)
     parts: list[bytes] = []
     size = 0
     async for chunk in response.aiter_bytes() if is_read else response.aiter_raw():
+        on_more()
         for part in unpack.feed(chunk):
             size += len(part)
             if size > longest:
                 raise too_large()
             parts.append(part)
     return b"".join(parts)
+
+
+async def read_lines(response: httpx.Response, longest: int) -> AsyncIterator[str]:
+    """The lines of a text that goes on, as they come. ValueError for one that is longer; httpx's errors."""
+    unpack = _unpacker(response)
+    begun = b""
+    async for chunk in response.aiter_raw():
+        for part in unpack.feed(chunk):
+            *whole, begun = (begun + part).split(b"\n")
+            for line in whole:
+                yield line.rstrip(b"\r").decode("utf-8", "replace")
+            if len(begun) > longest:
+                raise ValueError(f"a line of the answer is longer than {longest // 1_000_000} MB")
 
 
 class _Plain:

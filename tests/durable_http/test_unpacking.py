@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable
 import httpx
 import pytest
 
-from dfnb.durable_http.unpacking import read_body
+from dfnb.durable_http.unpacking import read_body, read_lines
 
 TEXT = random.Random(3).randbytes(5_000).hex().encode() + b"\0" * 2_000_000
 REQUEST = httpx.Request("GET", "https://api.example/x")
@@ -109,3 +109,31 @@ def test_what_a_transport_has_read_is_taken_as_it_is() -> None:
             return await read_body(mocked, 100, TooLargeError), await read_body(known, 100, TooLargeError)
 
     assert asyncio.run(once()) == (b"text", b"text")
+
+
+# ---- lines
+
+
+async def lines_of(response: httpx.Response, longest: int = 100) -> list[str]:
+    return [line async for line in read_lines(response, longest)]
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_lines_come_one_by_one_and_what_is_begun_is_none(coding: str, size: int) -> None:
+    text = "a\r\n\nblå\nbegun".encode()
+    packed = gzip.compress(text) if coding else text
+    pieces = [packed[at : at + size] for at in range(0, len(packed), size)]
+    assert asyncio.run(lines_of(answer(pieces, coding))) == ["a", "", "blå"]
+
+
+def test_a_line_that_is_too_long_is_not_waited_for() -> None:
+    with pytest.raises(ValueError, match="a line of the answer is longer"):
+        asyncio.run(lines_of(answer([b"x" * 60, b"x" * 60])))
+
+
+def test_each_piece_that_has_come_is_told() -> None:
+    told: list[int] = []
+    response = answer([b"ab", b"c"])
+    asyncio.run(read_body(response, 100, TooLargeError, on_more=lambda: told.append(response.num_bytes_downloaded)))
+    assert told == [2, 3]

@@ -15,7 +15,7 @@ from dfnb.client.keys import proof
 from dfnb.client.remote import extras
 from dfnb.client.remote.exchanges import Exchanges
 from dfnb.client.remote.history import HistoryReader, Row
-from dfnb.client.remote.shapes import end_of, is_over, record_of
+from dfnb.client.remote.shapes import end_of, is_over, record_of, wrong_in
 from dfnb.client.remote.wire import Wire, retry_after
 from dfnb.errors import (
     InstanceConflictError,
@@ -148,7 +148,13 @@ class Api:
         shown = self.wire.json(response) if response.status_code in (200, 202) else None
         if not isinstance(shown, dict) or "runtimeStatus" not in shown:
             raise self.wire.failed(response)
+        self._check_status(shown)
         return shown
+
+    def _check_status(self, shown: Any) -> None:
+        wrong = wrong_in(shown)
+        if wrong:
+            raise self.wire.strange(wrong)
 
     async def known(self, instance_id: str, params: Mapping[str, str] | None = None) -> Json:
         """The same; InstanceNotFoundError when there is none."""
@@ -173,7 +179,10 @@ class Api:
         if told is not None:
             return told
         shown = await self.known(record.id, _EVERYTHING)
-        return self._reader(record.id, record_of(shown).key).read(shown.get("historyEvents") or (), after)
+        try:
+            return self._reader(record.id, record_of(shown).key).read(shown.get("historyEvents") or (), after)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise self.wire.strange(f"an event that cannot be read ({error})") from error
 
     def _reader(self, instance_id: str, key: int) -> HistoryReader:
         """The reader of one generation, which knows what it has told before."""
@@ -236,7 +245,7 @@ class Api:
             raise self.wire.failed(response)
         try:
             return read(response.content)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as error:
             problem = f"tells its {what} in another form than this version of dfnb knows ({error})"
             raise RemoteError(self.wire.address.shown, problem) from None
 
@@ -250,11 +259,15 @@ class Api:
         items = self.wire.json(response)
         if response.status_code != 200 or not isinstance(items, list):
             raise self.wire.failed(response)
+        if not all(isinstance(item, dict) for item in items):
+            raise self.wire.strange("a list of other things than objects")
         return Page(items, response.headers.get(_TOKEN) or None)
 
     async def instances(self, params: Mapping[str, str], token: str | None) -> Page:
         """One page of instances."""
         page = await self.page("instances", params, token)
+        for one in page.items:
+            self._check_status(one)
         if not self.has_extras:
             now = time.monotonic()
             self._listed = {str(one.get("instanceId")): (now, one) for one in page.items}
@@ -315,7 +328,10 @@ class Api:
         response = await self._change("POST", f"{_instance(instance_id)}/restart", params)
         if response.status_code not in (200, 202):
             await self._why_not(response, instance_id, "restart")
-        return str(self.wire.json(response)["id"])
+        told = self.wire.json(response)
+        if not isinstance(told, dict) or not isinstance(told.get("id"), str):
+            raise self.wire.strange("a restart without the id of the new instance")
+        return str(told["id"])
 
     async def purge(self, instance_id: str, force: bool) -> int:
         """How many were deleted. One that has not ended stays, unless `force`; the original itself does not ask."""
@@ -332,7 +348,13 @@ class Api:
             return 0
         if response.status_code != 200:
             await self._why_not(response, instance_id, "purge")
-        return int(self.wire.json(response)["instancesDeleted"])
+        return self._count_in(response)
+
+    def _count_in(self, response: httpx.Response) -> int:
+        told = self.wire.json(response)
+        if not isinstance(told, dict) or not isinstance(told.get("instancesDeleted"), int):
+            raise self.wire.strange("a purge without the number of deleted instances")
+        return int(told["instancesDeleted"])
 
     async def purge_many(self, params: Mapping[str, str]) -> int:
         """How many were deleted."""
@@ -341,7 +363,7 @@ class Api:
             return 0
         if response.status_code != 200:
             raise self._refused(response, self.wire.words(response))
-        return int(self.wire.json(response)["instancesDeleted"])
+        return self._count_in(response)
 
     async def signal(self, method: str, name: str, key: str, params: Mapping[str, str], body: str | None) -> None:
         """Send an operation to an entity."""

@@ -25,13 +25,13 @@ _PYTHON_ERROR = re.compile(r"(?P<type>[A-Za-z_][\w.]*): (?P<message>.*)", re.DOT
 _FRACTION = re.compile(r"(?P<six>\.\d{6})\d+")
 
 
-def moment(text: str | None) -> int:
-    """A time of the wire in microseconds; 0 for none. Its fraction may have more digits than ours."""
-    if not text:
+def moment(text: Any) -> int:
+    """A time of the wire in microseconds; 0 for what is none. Its fraction may have more digits than ours."""
+    if not isinstance(text, str):
         return 0
     try:
         return to_microseconds(datetime.fromisoformat(_FRACTION.sub(r"\g<six>", text)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
 
 
@@ -44,6 +44,19 @@ def iso(when: datetime) -> str:
 def json_text(value: Any) -> str | None:
     """A value as the JSON text our records hold; None for null."""
     return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def wrong_in(shown: Json) -> str:
+    """What in a status is of another kind than the original's, in a few words; empty if all that is looked at later is right."""
+    if not isinstance(shown.get("runtimeStatus"), str):
+        return "a status whose runtimeStatus is no text"
+    for name in ("instanceId", "name", "createdTime", "lastUpdatedTime"):
+        if not isinstance(shown.get(name), str | None):
+            return f"a status whose {name} is no text"
+    events = shown.get("historyEvents")
+    if not isinstance(events, list | None) or not all(isinstance(event, dict) for event in events or ()):
+        return "a status whose historyEvents are no list of objects"
+    return ""
 
 
 def is_over(shown: Json) -> bool:
@@ -117,7 +130,7 @@ def ended_of(shown: Json) -> Ended:
 def failure_of(shown: Json) -> FailureDetails:
     """The failure of a failed instance: the details in its history if they were asked for, else what its output says."""
     for event in reversed(shown.get("historyEvents") or ()):
-        if event.get("EventType") == "ExecutionCompleted" and event.get("FailureDetails"):
+        if event.get("EventType") == "ExecutionCompleted" and isinstance(event.get("FailureDetails"), dict):
             return details_of(event["FailureDetails"])
     output = shown.get("output")
     return failure_in(output if isinstance(output, str) else json_text(output) or "")

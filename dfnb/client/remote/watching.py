@@ -248,7 +248,7 @@ class Watching:
     async def _read_stream(self, response: httpx.Response) -> None:
         import asyncio
 
-        async for ids in _events(response):
+        async for ids in _events(self._api.wire.lines(response)):
             if not self._streams:  # its first line: from now on nothing is missed, but before something may have been
                 self._reader = asyncio.current_task()
                 self._wake_all()
@@ -288,11 +288,11 @@ class Watching:
                 logger.exception("dfnb: a callback of watch() failed")
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[frozenset[str]]:
+async def _events(lines: AsyncIterator[str]) -> AsyncIterator[frozenset[str]]:
     """The ids in each event of the stream; none for a comment, which only says that the stream is alive."""
     import json
 
-    async for line in response.aiter_lines():
+    async for line in lines:
         if line.startswith(":"):
             yield frozenset()
         elif line.startswith("data:"):

@@ -24,6 +24,12 @@ _LONGEST_WORDS = 500
 _BUSY = frozenset({408, 429, 500})
 """Also what an app says that is throttled or starting: a question may be asked again, while of a change it is not known."""
 _AWAY = frozenset({502, 503, 504})
+_LONGEST = 256_000_000
+_LONGEST_LINE = 16_000_000
+_SLOWEST = 65_536
+"""Bytes a second: an answer that comes in more slowly may not take longer than the timeout."""
+_SILENCE = 60.0
+_OF_THE_WAY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _AT_ONCE = 16
 """How many requests are under way at once: httpx gets slow with more, and so would the server."""
 JSON_TYPE = "application/json"
@@ -65,11 +71,13 @@ class Wire:
             request.headers.pop(_KEY_HEADER, None)
         try:
             if longer:  # it will be kept waiting, which is not to keep others waiting
-                response = await self._sent(request)
+                response = await self._sent(request, longer)
             else:
                 async with self._place():
-                    response = await self._sent(request)
-        except httpx.HTTPError as error:
+                    response = await self._sent(request, longer)
+        except httpx.DecodingError as error:
+            raise RemoteError(self.address.shown, f"cannot be understood: {error}") from None
+        except (httpx.HTTPError, TimeoutError) as error:
             raise self._unavailable(error) from None
         self._check(response)
         return response
@@ -81,30 +89,69 @@ class Wire:
             self._places = asyncio.Semaphore(_AT_ONCE)
         return self._places
 
-    async def _sent(self, request: httpx.Request) -> httpx.Response:
+    async def _sent(self, request: httpx.Request, longer: float) -> httpx.Response:
         import httpx
 
         try:
-            return await self._opened().send(request)
+            return await self._read(request, longer)
         except (httpx.RemoteProtocolError, httpx.ReadError):
             if request.method != "GET":
                 raise
-            return await self._opened().send(request)  # a kept connection that the server had let go: a read may be repeated
+            return await self._read(request, longer)  # a kept connection that the server had let go: a read may be repeated
+
+    async def _read(self, request: httpx.Request, longer: float) -> httpx.Response:
+        """The answer with its body: not for ever, and not without bound."""
+        import asyncio
+
+        import httpx
+
+        from dfnb.durable_http.unlogged import unlogged
+        from dfnb.durable_http.unpacking import read_body
+
+        end = asyncio.get_running_loop().time() + self._timeout + longer
+        async with asyncio.timeout_at(end) as limit:
+            with unlogged():
+                response = await self._opened().send(request, stream=True)
+            try:
+                body = await read_body(
+                    response, _LONGEST, self._too_large,
+                    on_more=lambda: limit.reschedule(end + response.num_bytes_downloaded / _SLOWEST),
+                )
+            finally:
+                await response.aclose()
+        headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_WAY]
+        return httpx.Response(response.status_code, headers=headers, content=body, request=request)
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[httpx.Response]:
         """An answer that goes on, as server-sent events do; it may be silent for a while, but not for ever."""
+        import asyncio
+
         import httpx
 
+        from dfnb.durable_http.unlogged import unlogged
+
+        request = self._opened().build_request(
+            "GET", self.url(path), params=dict(self.address.query), headers={"Accept": "text/event-stream"},
+            timeout=httpx.Timeout(self._timeout, read=_SILENCE, pool=None),
+        )
         try:
-            async with self._opened().stream(
-                "GET", self.url(path), params=dict(self.address.query), headers={"Accept": "text/event-stream"},
-                timeout=httpx.Timeout(self._timeout, read=60.0, pool=None),
-            ) as response:
+            async with asyncio.timeout(max(self._timeout, _SILENCE)):
+                with unlogged():
+                    response = await self._opened().send(request, stream=True)
+            try:
                 self._note_version(response)
                 yield response
-        except httpx.HTTPError as error:
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, TimeoutError) as error:
             raise self._unavailable(error) from None
+
+    def lines(self, response: httpx.Response) -> AsyncIterator[str]:
+        """The lines of such an answer. ValueError for what is none."""
+        from dfnb.durable_http.unpacking import read_lines
+
+        return read_lines(response, _LONGEST_LINE)
 
     def url(self, path: str) -> str:
         return f"{self.address.base}/{path}"
@@ -151,9 +198,17 @@ class Wire:
     def _unavailable(self, error: Exception) -> RemoteUnavailableError:
         import httpx
 
-        late = isinstance(error, httpx.TimeoutException)
+        late = isinstance(error, httpx.TimeoutException | TimeoutError)
         said = f"no answer within {self._timeout:g} s" if late else str(error) or type(error).__name__
         return RemoteUnavailableError(self.address.shown, self._without_key(said))
+
+    def _too_large(self) -> RemoteError:
+        said = f"answers with more than {_LONGEST // 1_000_000} MB, and the rest was not read; ask for less at a time"
+        return RemoteError(self.address.shown, said)
+
+    def strange(self, what: str) -> RemoteError:
+        """The error for an answer in a form of its own."""
+        return RemoteError(self.address.shown, f"answers with something that a Durable Functions app does not say: {what}")
 
     def failed(self, response: httpx.Response) -> RemoteError:
         """The error for an answer that means nothing more special."""
@@ -164,7 +219,7 @@ class Wire:
         """What the server says of an error, without the key; empty when it says nothing."""
         try:
             told = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             is_text = response.headers.get("content-type", "").startswith("text/plain")
             told = response.text if is_text else ""
         if isinstance(told, dict):
@@ -180,6 +235,8 @@ class Wire:
         """The JSON of an answer. RemoteError if it is none, as with a page of some other site."""
         try:
             return json.loads(response.content)
+        except RecursionError:
+            raise self.strange("JSON that is nested too deeply") from None
         except ValueError:
             raise RemoteError(
                 self.address.shown, f"answers {response.status_code} with something that is not JSON; is this the right address?"
