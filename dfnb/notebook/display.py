@@ -83,7 +83,7 @@ def instance_text(picture: Picture) -> str:
     """One line in angle brackets, like any other object's."""
     if not picture["id"]:
         return f"<Instance: {picture.get('note', '')}>"
-    what = f"<Instance {picture['name']} {picture['id']!r}: {state(picture)}"
+    what = f"<{' '.join(filter(None, ['Instance', picture['name'], repr(picture['id'])]))}: {state(picture)}"
     waits = waiting(picture)
     for why in (f"waiting for {', '.join(waits)}" if waits and not picture.get("held") else "".join(waits),
                 picture.get("failure", ""), picture.get("note", "")):

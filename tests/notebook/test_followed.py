@@ -64,6 +64,7 @@ def test_the_end_shows_output_or_failure() -> None:
     assert (tracker.is_over, tracker.full()["status"], tracker.full()["output"]) == (True, "Completed", "[7]")
     broken = FollowedTracker(followed(httpx.Response(404)))
     broken.look()
+    assert display.instance_text(broken.full()).startswith("<Instance 'http://fake/")
     assert (broken.full()["status"], broken.full()["calls"][0]["status"]) == ("Failed", "404 Not Found")
 
 

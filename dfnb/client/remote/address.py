@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from dfnb.client.links import BASE_PATH
 
@@ -37,11 +37,11 @@ def is_url(text: str) -> bool:
 def read_address(text: str, key: str | None = None) -> Address:
     """The address in any URL of the API, or in that of the site. ValueError with a sentence for what is none."""
     url = text.strip()
-    parts = urlsplit(url if "://" in url else f"http://{url}")
     try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
         host, has_port = parts.hostname, parts.port is not None
     except ValueError:
-        host, has_port = None, False
+        parts, host, has_port = SplitResult("", "", "", "", ""), None, False
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError("the address of a hub is a URL such as http://127.0.0.1:7071, or the path of its file")
     if parts.username is not None or parts.password is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dfnb.client import html
 from dfnb.client.http_log import HttpExchange, HttpLog, http_log
 from dfnb.client.instance import Instance
+from dfnb.client.links import Links, Scope
 from dfnb.client.remote.address import Address
 from dfnb.client.remote.api import Api, segment
 from dfnb.client.remote.entities import RemoteEntityClient, done
@@ -23,7 +25,7 @@ from dfnb.client.remote.wire import Wire
 from dfnb.client.status import DurableOrchestrationStatus, InstancePage, PurgeHistoryResult, Statuses, status_names
 from dfnb.client.sync import DurableOrchestrationClient, check_instance_id, check_prefix_to_purge, new_instance_id
 from dfnb.definitions import Registry, name_of
-from dfnb.errors import InstanceConflictError, InstanceNotFoundError, RemoteUnavailableError
+from dfnb.errors import InstanceConflictError, InstanceNotFoundError, RemoteError, RemoteUnavailableError
 from dfnb.hub.http_state import CallSummary, ExchangeLine
 from dfnb.hub.protocol import Ended, StartRequest
 from dfnb.records import payload
@@ -62,6 +64,7 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
         self._wire = Wire(address, transport, timeout)
         self._api = Api(self._wire)
         self._loop = RemoteLoop("dfnb-remote", address.shown)
+        self.links = Links(lambda: address.shown, functools.partial(_no_code, address.shown), _now)
         self._watching = Watching(self._api)
         self._end = weakref.finalize(self, _let_go, self._loop, self._watching, self._wire)
 
@@ -106,6 +109,8 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
         name = name_of("orchestrator", orchestrator)
         if start_at is not None or version is not None:
             raise self._not_offered("start an instance at a later time" if start_at is not None else "start a chosen version")
+        if "/" in name:
+            raise self._not_offered("start an orchestrator with '/' in its name")
         text = payload.encode(input, what=f"the input of {name!r}")
         id = new_instance_id() if instance_id is None else check_instance_id(instance_id)
         return StartRequest(name, id, text, fresh=instance_id is None)
@@ -319,6 +324,8 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
     def send(self, instance_id: str, event: HistoryEvent, operation: str) -> Future[None]:
         """Give a message to an instance; the future is done when this returns. `operation` names it in the errors."""
         if isinstance(event, EventRaised):
+            if "/" in event.name:  # as a segment of a path it would be two
+                raise self._not_offered("raise an event with '/' in its name")
             body = "null" if event.input is None else event.input
             return done(self._run(self._api.tell(instance_id, f"raiseEvent/{segment(event.name)}", operation, None, body)))
         what = _WHAT.get(type(event))
@@ -418,6 +425,12 @@ class _Elsewhere:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the hub at {self._address} is elsewhere; it has no {name} here")
+
+
+def _no_code(address: str, instance_id: str, scope: Scope) -> str | None:
+    raise RemoteError(
+        address, "makes the links of its instances itself; ask for them where the hub is open, or answer with a link of your own"
+    )
 
 
 def _now() -> int:

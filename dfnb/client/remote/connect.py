@@ -48,12 +48,14 @@ def connect(
 
 def _read_path(path: Path) -> tuple[str, str | None]:
     """Address and key of the server of a hub file."""
+    if not path.name:
+        raise ValueError("connect takes an address such as http://127.0.0.1:7071, or the path of a hub file")
     hub = path.with_name(path.name.removesuffix(_SIDE_FILE))
     facts = side_file.read(hub)
     if facts is not None and facts.serving:
         return facts.url, facts.key
     if not hub.exists() and facts is None:
-        raise FileNotFoundError(f"there is no hub file {hub}; give its path, or an address such as http://127.0.0.1:7071")
+        raise FileNotFoundError(f"there is no hub file {hub}; give its path, or an address with http:// or https:// in front")
     raise RemoteError(f"{hub}", "is not running; start it where the hub is open, with `%dfnb serve`")
 
 

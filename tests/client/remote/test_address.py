@@ -30,7 +30,7 @@ def test_any_url_of_the_api_names_its_base(given: str, wanted: Address) -> None:
     assert read_address(given) == wanted
 
 
-@pytest.mark.parametrize("given", ["ftp://x", "http://", "http://x:port", "", "https:///path"])
+@pytest.mark.parametrize("given", ["ftp://x", "http://", "http://x:port", "http://[bad", "", "https:///path"])
 def test_what_is_no_address_is_refused_in_a_sentence(given: str) -> None:
     with pytest.raises(ValueError, match="the address of a hub is a URL"):
         read_address(given)

@@ -317,6 +317,8 @@ def test_what_the_api_has_no_words_for_is_refused_here(client: RemoteOrchestrati
     for refused in (
         lambda: client.start("trip", start_at=later),
         lambda: client.start("trip", version="2"),
+        lambda: client.start("trip/there"),
+        lambda: client.raise_event("t", "go/on", 1),
         lambda: client.signal_entity("@counter@a", "add", signal_time=later),
         client.clean_entity_storage,
         lambda: client.start("trip", callback_url="https://example.org"),
@@ -325,6 +327,17 @@ def test_what_the_api_has_no_words_for_is_refused_here(client: RemoteOrchestrati
         with pytest.raises(RemoteError, match="offers no way to"):
             refused()
     assert len(there.asked) == asked
+
+
+def test_links_are_asked_for_where_the_hub_is_open(client: RemoteOrchestrationClient) -> None:
+    over = AsyncDurableOrchestrationClient(client)
+    for refused in (
+        lambda: client.create_http_management_payload("t"),
+        lambda: client.create_check_status_response(None, "t"),
+        lambda: over.create_http_management_payload("t"),
+    ):
+        with pytest.raises(RemoteError, match="where the hub is open"):
+            refused()
 
 
 def test_purge_leaves_running_instances_unless_forced(client: RemoteOrchestrationClient, there: FakeFunctions) -> None:

@@ -60,3 +60,16 @@ def test_a_proof_cannot_be_passed_on_as_ones_own(path: Path, registry: dfnb.Regi
 
         with pytest.raises(RemoteError, match="was not given the key"):
             connect(path, transport=httpx.MockTransport(pass_on))
+
+
+@pytest.mark.parametrize(("given", "says"), [
+    ("", "an address such as http"), ("/", "an address such as http"), ("http://[bad", "the address of a hub is a URL"),
+])
+def test_what_is_neither_a_path_nor_an_address_is_refused_in_a_sentence(given: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        connect(given)
+
+
+def test_a_name_without_a_scheme_is_taken_for_a_path_and_says_so() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no hub file example.com; .* with http:// or https:// in front"):
+        connect("example.com")
