@@ -10,7 +10,6 @@ from typing import Any
 
 from dfnb.client.entities import DurableEntityStatus
 from dfnb.client.status import DurableOrchestrationStatus
-from dfnb.hub.protocol import Ended
 from dfnb.records.entity_id import EntityId
 from dfnb.records.failure import FailureDetails
 from dfnb.records.history import ExecutionCompleted
@@ -118,10 +117,6 @@ def end_of(shown: Json) -> ExecutionCompleted:
     if status == "Terminated":
         return ExecutionCompleted(status, output if isinstance(output, str) else json_text(output))
     return ExecutionCompleted(status, json_text(output))
-
-
-def ended_of(shown: Json) -> Ended:
-    return Ended(record_of(shown), end_of(shown))
 
 
 # ---- failures

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 import dfnb
@@ -119,16 +120,30 @@ def test_many_waits_share_one_stream(remote: RemoteOrchestrationClient, client: 
     assert [future.result(30).end.result for future in futures] == [f'"{one.id}"' for one in started]
 
 
+class Wherever(httpx.AsyncHTTPTransport):
+    """Finds the app's server at whatever port it is now: one that was let go another process may have taken."""
+
+    def __init__(self, app: dfnb.DurableApp) -> None:
+        super().__init__()
+        self._app = app
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        server = self._app.server
+        if server is None:
+            raise httpx.ConnectError("All connection attempts failed")
+        request.url = request.url.copy_with(port=server.settings.port)
+        return await super().handle_async_request(request)
+
+
 def test_an_interrupted_server_comes_back_and_the_wait_goes_on(app: dfnb.DurableApp, client: DurableOrchestrationClient) -> None:
     server = app.serve(port=0)
-    port = server.settings.port
-    with connect(server.url, server.key) as remote:
+    with connect(server.url, server.key, transport=Wherever(app)) as remote:
         ended = remote.when_ended(remote.start("waits", instance_id="w").id)
         app.stop_serving()
         with pytest.raises(RemoteUnavailableError):
             remote.counts()
         client.raise_event("w", "go", 1)
-        app.serve(port=port)
+        app.serve(port=0)
         assert ended.result(30).end.result == "1"
 
 
