@@ -8,7 +8,8 @@ Values shorter than four characters are no secrets anybody can keep: they are re
 whole query value or a whole JSON string, since taking every ``1`` out of a text would spoil it and hide nothing. Values
 shorter than six bytes are not looked for inside base64, where they would be found by accident.
 
-Not known again: a value that was hashed, encrypted, compressed, written in other case, or broken over lines.
+Not known again: a value that was hashed, encrypted, compressed, broken over lines, or (but for errors, which name hosts)
+written in other case.
 """
 
 from __future__ import annotations
@@ -155,6 +156,15 @@ class Redactor:
             return self._alone(text) or self._replace(text, self._texts, self._cores, REDACTED)
         cores = [(_raw(core), _raw(shown)) for core, shown in self._cores]
         return _raw(self._alone(_readable(text))) or self._replace(text, self._bytes, cores, _raw(REDACTED))
+
+    def redact_error(self, text: str) -> str:
+        """The text of an error, where a value may be in other case too, as in the name of a host."""
+        text = self.redact(text)
+        instead = "".join(self._shown.values()).lower()
+        for value, shown in self._texts:
+            if value.lower() not in instead:
+                text = re.sub(re.escape(value), lambda _, shown=shown: shown, text, flags=re.IGNORECASE)  # type: ignore[misc]
+        return text
 
     def _alone(self, text: str) -> str:
         """What to write for a text that is nothing but one short value, plain or as JSON; "" for any other."""

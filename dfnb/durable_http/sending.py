@@ -52,7 +52,7 @@ class _Marks(Redactor):
     def without_values(self, answer: Answer) -> Answer:
         """The answer with references for values. References it brought along are none: only our own code may name a secret."""
         headers = tuple((name, self.redact(shown(value))) for name, value in answer.headers)
-        error = self.redact(answer.error) if answer.error is not None else None
+        error = shown(self.redact_error(answer.error)) if answer.error is not None else None
         return Answer(answer.status, headers, self.redact(shown(answer.body)), answer.url, answer.at, error)
 
     def told(self, headers: Headers) -> Headers:

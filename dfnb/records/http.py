@@ -367,6 +367,7 @@ def _moment(deadline: timedelta | datetime | float | None, now: int) -> int | No
 class Exchange(msgspec.Struct, frozen=True, gc=False):
     """One request of a call and what came back, as it is written down: secrets redacted. Times in microseconds.
 
+    Headers such as Set-Cookie are redacted here alone: the history has those of the last answer as they came, for the orchestrator.
     `purpose`: first, start, poll, result, retry or cancel. `asked`: how long the server wanted to be left alone. `due_at`: when the
     next request is to be sent. `work`: the state of the call after this exchange, None when it is over.
     """

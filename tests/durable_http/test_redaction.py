@@ -164,6 +164,22 @@ def test_a_redactor_shows_names_only_and_stays_here() -> None:
         copy.deepcopy(known)
 
 
+def test_in_an_error_a_value_is_known_in_any_case() -> None:
+    redactor = Redactor()
+    redactor.add("S3cr3tValue-abc/+=x y", "<secret: DOC_KEY>")
+    redactor.add("Cr", "<secret: SHORT>")
+    assert redactor.redact_error("no host s3cr3tvalue-abc%2f%2b%3dx%20y.x, no S3CR3TVALUE-ABC/+=X Y") == (
+        "no host <secret: DOC_KEY>.x, no <secret: DOC_KEY>"
+    )
+    assert Redactor().redact_error("As it is") == "As it is"
+
+
+def test_a_reference_in_an_error_stays_whole_though_the_value_is_a_part_of_it() -> None:
+    redactor = Redactor()
+    redactor.add("doc_key", "<secret: DOC_KEY>")
+    assert redactor.redact_error("no host doc_key.x") == "no host <secret: DOC_KEY>.x"
+
+
 def test_the_lists_are_in_lower_case() -> None:
     assert all(name == name.lower() for name in SENSITIVE_HEADERS | SENSITIVE_QUERY)
     assert {"authorization", "cookie", "ocp-apim-subscription-key", "x-functions-key"} <= SENSITIVE_HEADERS

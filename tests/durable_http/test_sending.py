@@ -156,6 +156,17 @@ def test_an_answer_that_unpacks_to_too_much_is_a_failed_request(send: Send, api:
     assert len(send("GET", f"{api.url}/once", longest=3_000_000).answer.body) == 3_000_000
 
 
+def test_a_secret_in_the_name_of_a_host_is_not_in_the_error(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEND_HOST", "Own-Tenant-77")
+
+    def there(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError(f"cannot connect to {request.url.host}", request=request)
+
+    sent = send("GET", "https://" + Secret.env("SEND_HOST") + ".example/x", lambda: httpx.MockTransport(there))
+    assert "own-tenant-77" not in repr(sent).lower()
+    assert "<secret: SEND_HOST>.example" in (sent.answer.error or "")
+
+
 def test_untrusted_requests_carry_no_credentials(api: AsyncApi, clock: FakeClock) -> None:
     api.site("/s")
 
