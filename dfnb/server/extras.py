@@ -28,7 +28,18 @@ class ExtraHandlers:
         return answers.data(await off_loop(call.client.logs, call.params["instanceId"]))
 
     async def get_exchanges(self, call: Call) -> Response:
-        """The latest exchanges, or all; bodies in base64."""
+        """The latest exchanges, or all; bodies in base64.
+
+        With ``bodies=false`` lines instead, those behind the position `after`, the oldest first and a page at a time; with `at`
+        the exchange at that position alone.
+        """
+        after, at = call.query.number("after", -1), call.query.number("at", -1)
+        if not call.query.flag("bodies", True):
+            lines = await off_loop(call.client.exchange_lines, await self._record(call), after)
+            return answers.data([line._asdict() for line in lines[:_MOST]])
+        if at >= 0:
+            found = await off_loop(call.client.exchange_at, await self._record(call), at)
+            return answers.data([] if found is None else [msgspec.structs.replace(found.record, work=None)])
         latest = call.query.number("latest", _MOST)
         log = await off_loop(call.client.http, call.params["instanceId"], latest=max(1, min(latest, _MOST)))
         return answers.data([msgspec.structs.replace(one.record, work=None) for one in log])

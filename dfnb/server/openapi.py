@@ -16,9 +16,9 @@ from dfnb.server.openapi_parts import (
     ANSWERS,
     ANYTHING,
     CALLBACK,
+    EXCHANGES,
     FORCE,
     HEADERS,
-    LATEST,
     LIMIT,
     LIST_ENTITIES,
     LIST_INSTANCES,
@@ -119,7 +119,10 @@ OPERATIONS = {
     "get_record": Operation("What dfnb keeps of an instance", _read("The record.", schema("InstanceRecord"))),
     "get_events": Operation("The history as it is stored", _read("The events.", listed(schema("EventRow"))), AFTER),
     "get_logs": Operation("What an instance's code printed and logged", _read("The lines.", listed(schema("LogLine")))),
-    "get_exchanges": Operation("The HTTP requests an instance sent", _read("These.", listed(schema("Exchange"))), LATEST),
+    "get_exchanges": Operation(
+        "The HTTP requests an instance sent",
+        _read("These, or a line for each.", listed({"anyOf": [schema("Exchange"), schema("ExchangeLine")]})), EXCHANGES,
+    ),
     "get_calls": Operation("How an instance's HTTP calls stand", _read("These.", listed(schema("CallSummary"))), LIMIT),
     "get_children": Operation("The sub-orchestrations of an instance", _read("These.", listed(schema("InstanceRecord")))),
     "get_source": Operation(

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from dfnb.hub.http_state import CallSummary
+from dfnb.hub.http_state import CallSummary, ExchangeLine
 from dfnb.records.http import Exchange
 from dfnb.records.instance import InstanceRecord, OrchestrationRuntimeStatus
 from dfnb.records.log import LogLine
@@ -81,8 +81,9 @@ def _of_the_original() -> Json:
 
 def _of_records() -> Json:
     call = msgspec.defstruct("CallSummary", list(get_type_hints(CallSummary).items()))
+    line = msgspec.defstruct("ExchangeLine", list(get_type_hints(ExchangeLine).items()))
     _, found = msgspec.json.schema_components(
-        [InstanceRecord, Exchange, LogLine, call], ref_template="#/components/schemas/{name}"
+        [InstanceRecord, Exchange, LogLine, call, line], ref_template="#/components/schemas/{name}"
     )
     whole, maybe_whole, maybe_text = {"type": "integer"}, {"type": ["integer", "null"]}, {"type": ["string", "null"]}
     event = [*5 * [whole], maybe_whole, maybe_whole, maybe_text, maybe_text]
@@ -187,7 +188,12 @@ NONCE = (
     ),
 )
 AFTER = (parameter("after", {"type": "integer", "default": -1}, "Only events behind this position."),)
-LATEST = (parameter("latest", {"type": "integer", "minimum": 1, "maximum": 10_000}, "Only so many of the latest."),)
+EXCHANGES = (
+    parameter("latest", {"type": "integer", "minimum": 1, "maximum": 10_000}, "Only so many of the latest."),
+    parameter("bodies", {"type": "boolean", "default": True}, "Whether what they carried is told; false gives lines."),
+    parameter("after", {"type": "integer", "default": -1}, "Only lines behind this position."),
+    parameter("at", {"type": "integer", "minimum": 0}, "Only the one at this position, as a line has it."),
+)
 LIMIT = (parameter("limit", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100}, "At most so many."),)
 
 

@@ -30,7 +30,8 @@ def test_logs_calls_exchanges_and_children_are_lists(server: Any) -> None:
     server.client.start("parent", None, instance_id="p")
     server.reach("p-child", "Running")
     assert [child["id"] for child in server.ask("GET", "/instances/p/children").json()] == ["p-child"]
-    for what in ("logs", "calls", "exchanges?latest=3", "exchanges?latest=-1", "calls?limit=0"):
+    exchanges = [f"exchanges?{asked}" for asked in ("latest=3", "latest=-1", "bodies=false", "at=7")]
+    for what in ("logs", "calls", *exchanges, "calls?limit=0"):
         assert server.ask("GET", f"/instances/p/{what}").json() == []
 
 

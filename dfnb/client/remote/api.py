@@ -27,7 +27,7 @@ from dfnb.errors import (
     RemoteError,
     RemoteRefusedError,
 )
-from dfnb.hub.http_state import CallSummary
+from dfnb.hub.http_state import CallSummary, ExchangeLine
 from dfnb.hub.protocol import Ended, StartRequest
 from dfnb.records.history import ExecutionCompleted
 from dfnb.records.http import Exchange
@@ -42,6 +42,7 @@ Json = dict[str, Any]
 
 _HISTORIES_KEPT = 256
 _LOGS_KEPT = 16
+_LINES_AT_ONCE = 10_000
 _LISTED_KEPT_SECONDS = 1.0
 _NO_FUNCTION = re.compile(r"The function '(?P<name>[^']*)' doesn't exist")
 _NO_ENTITY = re.compile(r"[Ee]ntity '[^']*' is not registered|The function '[^']*' doesn't exist")
@@ -82,6 +83,8 @@ class Api:
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self._refuses_extras = False
+        self._tells_whole = False
+        """Whether it is an older server, which tells exchanges only with all they carried."""
         self._histories: OrderedDict[tuple[str, int], HistoryReader] = OrderedDict()
         self._exchanges: OrderedDict[tuple[str, int], Exchanges] = OrderedDict()
         self._listed: dict[str, tuple[float, Json]] = {}
@@ -212,8 +215,30 @@ class Api:
         params = {} if latest is None else {"latest": str(latest)}
         return await self._extra(instance_id, "exchanges", extras.read_exchanges, params)
 
-    async def all_exchanges(self, record: InstanceRecord) -> Exchanges:
-        """All exchanges as they are now; empty from a server that does not tell them."""
+    async def exchange_lines(self, record: InstanceRecord, after: int) -> list[ExchangeLine]:
+        """Those behind a position, without what they carried; none from a server that does not tell them."""
+        found: list[ExchangeLine] = []
+        while not self._tells_whole:
+            params = {"bodies": "false", "after": str(after), "latest": "1"}  # all that an older server heeds is the last
+            told = await self._extra(record.id, "exchanges", extras.read_lines, params)
+            if told is None:
+                self._tells_whole = self.has_extras
+                break
+            found += told
+            if len(told) < _LINES_AT_ONCE:
+                break
+            after = told[-1].pos
+        return found if not self._tells_whole else (await self._all_exchanges(record)).lines(after)
+
+    async def exchange_at(self, record: InstanceRecord, pos: int) -> Exchange | None:
+        """The one at a position that `exchange_lines` has told, whole."""
+        if self._tells_whole:
+            known = (await self._all_exchanges(record)).known
+            return known[pos] if 0 <= pos < len(known) else None
+        found = await self._extra(record.id, "exchanges", extras.read_exchanges, {"at": str(pos)})
+        return found[0] if found else None
+
+    async def _all_exchanges(self, record: InstanceRecord) -> Exchanges:
         known = _kept(self._exchanges, (record.id, record.key), Exchanges, _LOGS_KEPT)
         await known.refresh(lambda latest: self.exchanges(record.id, latest))
         return known

@@ -248,12 +248,12 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
 
     def exchange_lines(self, record: InstanceRecord, after: int = -1) -> list[ExchangeLine]:
         """The exchanges of an instance's HTTP calls behind a position, oldest first, as far as the server tells."""
-        return self._run(self._api.all_exchanges(record)).lines(after)
+        return self._run(self._api.exchange_lines(record, after))
 
     def exchange_at(self, record: InstanceRecord, pos: int) -> HttpExchange | None:
         """One exchange, whole; None if there is none at that position."""
-        known = self._run(self._api.all_exchanges(record)).known
-        return HttpExchange(record.id, known[pos], None) if 0 <= pos < len(known) else None
+        found = self._run(self._api.exchange_at(record, pos))
+        return HttpExchange(record.id, found, None) if found is not None else None
 
     def children(self, instance_id: str) -> list[InstanceRecord]:
         """The sub-orchestrations an instance has started. RemoteError where the server does not tell."""
