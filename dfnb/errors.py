@@ -77,6 +77,7 @@ _NOT_THE_USERS = frozenset({"dfnb", "IPython", "asyncio", "concurrent"})
 
 _MAGIC_CALL = "get_ipython().run_"
 _FILE = re.compile(r'File "(?P<file>[^"]+)"')
+_KERNEL_FILE = re.compile(r"ipykernel_\d+[/\\]\d+\.py$")
 _UNDERLINE = re.compile(r"\n[ ^~]+(?=\n|$)")
 
 CellNamer = Callable[[str], "tuple[str, str] | None"]
@@ -116,7 +117,17 @@ def _cell_namer(frame: FrameType) -> CellNamer | None:
 
 def _place(file: str, namer: CellNamer | None) -> str:
     cell = namer(file) if namer is not None else None
+    if cell is None and _KERNEL_FILE.search(file):
+        return "Cell of another kernel"
     return " ".join(cell) if cell is not None else f'File "{file}"'
+
+
+def cells_named(trace: str, namer: CellNamer | None) -> str:
+    """A recorded traceback with names of cells in place of the files that kernels make up for them.
+
+    `namer`: the kind and name of a file's cell, such as IPython's ``shell.compile.format_code_name``.
+    """
+    return _FILE.sub(lambda match: _place(match["file"], namer), _UNDERLINE.sub("", trace))
 
 
 def _failure_lines(details: FailureDetails, namer: CellNamer | None) -> list[str]:
@@ -124,8 +135,7 @@ def _failure_lines(details: FailureDetails, namer: CellNamer | None) -> list[str
     inner = _failure_lines(details.inner_failure, namer) if details.inner_failure is not None else []
     if not details.stack_trace:
         return inner
-    trace = _FILE.sub(lambda match: _place(match["file"], namer), _UNDERLINE.sub("", details.stack_trace))
-    return [*inner, f"{trace}\n{details.summary}\n"]
+    return [*inner, f"{cells_named(details.stack_trace, namer)}\n{details.summary}\n"]
 
 
 class DefinitionError(DfnbError):

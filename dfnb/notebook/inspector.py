@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from IPython.core.getipython import get_ipython
+
 from dfnb.client.http_log import HttpExchange
 from dfnb.client.sync import DurableOrchestrationClient
 from dfnb.client.timeline import Timeline
+from dfnb.errors import cells_named
 from dfnb.hub.http_state import ExchangeLine
 from dfnb.notebook import source
 from dfnb.notebook.events import event_line, subjects
@@ -186,10 +189,12 @@ def _texts_of(row: Recorded) -> dict[str, str | None]:
 
 def traces_of(failure: FailureDetails) -> str:
     """The tracebacks of a failure and its causes, the first cause first."""
+    shell: Any = get_ipython()
+    namer = shell.compile.format_code_name if shell is not None else None
     traces: list[str] = []
     inner: FailureDetails | None = failure
     while inner is not None:
         if inner.stack_trace:
-            traces.insert(0, f"{inner.stack_trace}\n{inner.summary}")
+            traces.insert(0, f"{cells_named(inner.stack_trace, namer)}\n{inner.summary}")
         inner = inner.inner_failure
     return "\n\n".join(traces)

@@ -5,6 +5,8 @@ import re
 import pytest
 
 import dfnb
+from dfnb.errors import cells_named
+from dfnb.notebook.snapshot import InstanceTracker
 
 
 def test_an_error_of_ours_shows_the_users_lines_and_one_sentence(run):
@@ -91,3 +93,33 @@ await asyncio.wait_for(run, 0.01)
 def test_without_the_extension_errors_are_shown_as_ever(echo):
     echo("%unload_ext dfnb")
     assert "Traceback (most recent call last)" in echo("dfnb.RetryOptions(0, 0)").text
+
+
+RECORDED = """Traceback (most recent call last):
+  File "/tmp/ipykernel_77/4711.py", line 8, in geocode
+    raise OSError("busy")
+    ^^^^^^^^^^^^^^^^^^^^^
+  File "C:\\Temp\\ipykernel_78\\12.py", line 2, in other
+  File "/home/me/trip.py", line 3, in helper"""
+
+
+def test_a_recorded_traceback_names_cells_and_not_the_files_that_kernels_make_up_for_them():
+    known = {"/tmp/ipykernel_77/4711.py": ("Cell", "In[4]")}
+    assert cells_named(RECORDED, known.get).splitlines() == [
+        "Traceback (most recent call last):",
+        "  Cell In[4], line 8, in geocode",
+        '    raise OSError("busy")',
+        "  Cell of another kernel, line 2, in other",
+        '  File "/home/me/trip.py", line 3, in helper',
+    ]
+    assert "Cell of another kernel, line 8" in cells_named(RECORDED, None)
+
+
+def test_a_view_shows_a_failure_with_the_names_of_cells(run):
+    run("@dfnb.activity\ndef broken(x):\n    raise OSError('busy')\n"
+        "@dfnb.orchestrator\ndef calls(context):\n    yield context.call_activity('broken', 1)\n"
+        "run = dfnb.start('calls', instance_id='c1'); run.wait(20)")  # fmt: skip
+    trace = InstanceTracker(dfnb.current().client, "c1")
+    trace.look()
+    assert "Cell In[" in trace.full()["trace"]
+    assert "ipykernel" not in trace.full()["trace"]
