@@ -434,6 +434,7 @@ SLOW = r"orchestrator 'stuck' \(instance 'first'\) has been running its own code
 def test_who_keeps_the_engine_is_told_and_who_asks_for_something_does_not_wait_for_it(
     lab: Any, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dfnb.hub.memory._LONG", 1_000.0)
     assert lab.app.state.problem == ""
     assert "work" in stuck.run.status().waiting_for
     monkeypatch.setattr("dfnb.hub.memory._LONG", 0.0)
