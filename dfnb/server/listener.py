@@ -75,6 +75,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_inherited)
 
 
+_STEPS_TO_A_CONNECTION = 3
+"""How many turns of its loop asyncio takes from accepting a socket to a connection that can be closed."""
+
+
 class Listener:
     """Serves `app` from construction until `stop`. An app that has a coroutine function ``drain`` is asked to end what waits.
 
@@ -137,8 +141,16 @@ class Listener:
         server = await self._loop.create_server(door.protocol, sock=self._socket, backlog=_BACKLOG)
         self._ready.set()
         await self._stopping.wait()
+        await self._accept_no_more()
         server.close()
         await self._drain(door)
+
+    async def _accept_no_more(self) -> None:
+        """What was accepted just now becomes a connection, which is closed like all others; asyncio would leave its socket open."""
+        with contextlib.suppress(NotImplementedError):  # the loop of Windows accepts in another way
+            asyncio.get_running_loop().remove_reader(self._socket)
+        for _ in range(_STEPS_TO_A_CONNECTION):
+            await asyncio.sleep(0)
 
     async def _drain(self, door: Door) -> None:
         try:

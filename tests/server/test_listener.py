@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import logging
 import os
@@ -128,6 +129,29 @@ def test_what_never_ends_is_cut_off_without_a_word(caplog: pytest.LogCaptureFixt
             assert raw.recv(1) == b""
         raw.close()
     assert caplog.records == []
+
+
+def test_no_socket_stays_open_of_those_who_call_at_the_last_moment() -> None:
+    """Warnings are errors here: a socket that nobody has closed is one."""
+    for _ in range(10):
+        listener = Listener(Echo(), FREE)
+        stopped, called = threading.Event(), threading.Event()
+
+        def call(port: int = listener.port, stopped: threading.Event = stopped, called: threading.Event = called) -> None:
+            while not stopped.is_set():
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port), timeout=20).close()
+                called.set()
+
+        callers = [threading.Thread(target=call) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        assert called.wait(20)
+        listener.stop(0.1)
+        stopped.set()
+        for caller in callers:
+            caller.join(20)
+        gc.collect()
 
 
 def test_the_port_is_free_again_at_once() -> None:
