@@ -63,6 +63,24 @@ class LoopThread:
         with contextlib.suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(work(), loop).result(max(timeout, 0.1))
 
+    def leave(self, work: Callable[[], Coroutine[Any, Any, None]], timeout: float) -> None:
+        """Have a last coroutine run on the loop, if there ever was one, for `timeout` seconds at most, and then the loop end."""
+        with self._lock:
+            was_stopping, self._stopping = self._stopping, True
+            loop = self.loop
+        if loop is None or was_stopping:
+            return
+        import asyncio
+
+        async def last() -> None:
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(work(), timeout)
+            finally:
+                loop.stop()
+
+        asyncio.run_coroutine_threadsafe(last(), loop)
+
     def close(self, timeout: float) -> None:
         """Cancel what runs and end the loop, waiting at most `timeout` seconds for that."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import time
 import weakref
@@ -66,7 +67,8 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
         self._loop = RemoteLoop("dfnb-remote", address.shown)
         self.links = Links(lambda: address.shown, functools.partial(_no_code, address.shown), _now)
         self._watching = Watching(self._api)
-        self._end = weakref.finalize(self, _let_go, self._loop, self._watching, self._wire)
+        weakref.finalize(self, self._loop.leave, functools.partial(_let_go, self._watching, self._wire)).atexit = False
+        _open.add(self)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(work)
@@ -91,7 +93,7 @@ class RemoteOrchestrationClient(RemoteTables, RemoteEntityClient, DurableOrchest
 
     def close(self) -> None:
         """Let the connections go; who still waits gets a RemoteError. What runs there goes on."""
-        self._end()
+        self._loop.close(functools.partial(_let_go, self._watching, self._wire))
 
     def __enter__(self) -> RemoteOrchestrationClient:
         return self
@@ -437,11 +439,18 @@ def _now() -> int:
     return time.time_ns() // 1_000
 
 
-def _let_go(loop: RemoteLoop, watching: Watching, wire: Wire) -> None:
-    async def last() -> None:
-        await watching.close()
-        await wire.close()
+async def _let_go(watching: Watching, wire: Wire) -> None:
+    await watching.close()
+    await wire.close()
 
-    loop.close(last)
+
+_open: weakref.WeakSet[RemoteOrchestrationClient] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """No request is left half way when the interpreter ends."""
+    for client in list(_open):
+        client.close()
 
 

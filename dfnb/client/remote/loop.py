@@ -59,10 +59,16 @@ class RemoteLoop:
             if self.is_closed:
                 return
             self.is_closed = True
-        if not self._is_here():  # the garbage collector may come by on any thread
+        if not self._is_here():
             self._thread.finish(last, _CLOSE_SECONDS)
         with contextlib.suppress(RuntimeError):
             self._thread.close(_CLOSE_SECONDS)
+
+    def leave(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """The same without waiting, for the garbage collector: whose thread ever it comes by on must not be held up."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._thread.leave(last, _CLOSE_SECONDS)
 
 
 def _result(future: Future[T]) -> T:
