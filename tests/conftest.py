@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 # The one reason that may skip a test in CI: the test is about another operating system.
 PLATFORM_REASON = "this platform"

@@ -28,7 +28,7 @@ _INKS = {
 _TEXT = ("#1f2328", "#e6edf3")
 _BACK = ("#fff", "#111")
 """Its own, so that it can be read on any page: an image may be told to be light or dark by what the page is not."""
-_LEAST_WIDTH = 800
+_LEAST_WIDTH = 640
 _FONT = "font-family:system-ui,-apple-system,Segoe UI,Roboto,DejaVu Sans,sans-serif;font-size:12px"
 
 _GLYPHS = {

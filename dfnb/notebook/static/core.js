@@ -280,7 +280,7 @@ class View {
     if (!asked) return;
     this.asked.delete(message.answer);
     clearTimeout(asked.slow);
-    write(this.busy, "");
+    if (!this.asked.size) write(this.busy, "");
     if (message.error) asked.reject(new Error(message.error));
     else asked.resolve(message);
   };

@@ -60,7 +60,7 @@ def test_texts_are_cut_to_their_room() -> None:
 
 
 def test_a_wide_picture_is_scrolled_before_its_texts_get_too_small() -> None:
-    assert "min-width:800px" in picture("a", "b", (960, 20), [])._repr_html_()
+    assert "min-width:640px" in picture("a", "b", (960, 20), [])._repr_html_()
     assert "min-width:300px" in picture("a", "b", (300, 20), [])._repr_html_()
 
 
