@@ -86,7 +86,8 @@ def test_a_click_beside_a_cell_that_blocks_is_acknowledged_at_once_and_answered_
     free = link(lab, "blocks", "sendEventPostUri").replace("{eventName}", "answer")
     view = lab.view("run")
     view.get_by_text("event approval since").wait_for()
-    lab.begin("other.wait(60)")
+    number = lab.begin("print('blocks from here on')\nother.wait(60)")
+    lab.output(number).get_by_text("blocks from here on").wait_for()  # what comes before its code runs, the kernel answers at once
     view.get_by_role("button", name="Suspend").click()
     view.get_by_text("asked…", exact=True).wait_for()
     assert view.get_by_role("button", name="Terminate").is_disabled()
