@@ -535,6 +535,11 @@ class HubUnavailableError(HubError):
     def __str__(self) -> str:
         return f"the hub {self.path} cannot be written now ({self.problem}). What was acknowledged is safe; {self.outlook}"
 
+    @property
+    def _about_request(self) -> str:
+        """`outlook` as a sentence of its own; empty where no request was made."""
+        return "" if self.kept is None else f" {self.outlook[0].upper()}{self.outlook[1:]}."
+
     def for_request(self, kept: bool | None) -> HubUnavailableError:
         """The same as one request meets it."""
         return type(self)(self.path, self.problem, kept)
@@ -556,10 +561,9 @@ class HubMovedError(HubUnavailableError):
     """The file of an open hub is not in its place any more: what is written now would not be found again."""
 
     def __str__(self) -> str:
-        request = "" if self.kept is None else f" {self.outlook[0].upper()}{self.outlook[1:]}."
         return (
-            f"the file of the hub {self.path} was moved, deleted or replaced while it was open, so nothing new is begun.{request} "
-            "Put it back in its place, and dfnb goes on by itself; or close this hub and open the file where it is now. If it is "
+            f"the file of the hub {self.path} was moved, deleted or replaced while it was open, so nothing new is begun."
+            f"{self._about_request} Put it back in its place, and dfnb goes on by itself; or close this hub and open the file where it is now. If it is "
             "gone, save what you need with dfnb.sql(...) before this process ends"
         )
 
@@ -568,10 +572,9 @@ class EngineBusyError(HubUnavailableError):
     """The code of an orchestrator or an entity does not come back, and all else in the hub waits for it."""
 
     def __str__(self) -> str:
-        said = "" if self.kept is None else f" {self.outlook[0].upper()}{self.outlook[1:]}."
         return (
-            f"{self.problem}; everything else in this hub waits for it.{said} It cannot be interrupted from here: restart the "
-            "kernel or the program, and before that code is run again, change it or terminate its instance"
+            f"{self.problem}; everything else in this hub waits for it.{self._about_request} "
+            "It cannot be interrupted from here: restart the kernel or the program, and before that code is run again, change it or terminate its instance"
         )
 
     @property

@@ -163,7 +163,7 @@ class Redactor:
         instead = "".join(self._shown.values()).lower()
         for value, shown in self._texts:
             if value.lower() not in instead:
-                text = re.sub(re.escape(value), lambda _, shown=shown: shown, text, flags=re.IGNORECASE)  # type: ignore[misc]
+                text = re.sub(re.escape(value), shown.replace("\\", r"\\"), text, flags=re.IGNORECASE)
         return text
 
     def _alone(self, text: str) -> str:
