@@ -133,7 +133,7 @@ def test_what_never_ends_is_cut_off_without_a_word(caplog: pytest.LogCaptureFixt
 
 def test_no_socket_stays_open_of_those_who_call_at_the_last_moment() -> None:
     """Warnings are errors here: a socket that nobody has closed is one."""
-    for _ in range(10):
+    for _ in range(4):
         listener = Listener(Echo(), FREE)
         stopped, called = threading.Event(), threading.Event()
 
