@@ -563,8 +563,8 @@ class HubMovedError(HubUnavailableError):
     def __str__(self) -> str:
         return (
             f"the file of the hub {self.path} was moved, deleted or replaced while it was open, so nothing new is begun."
-            f"{self._about_request} Put it back in its place, and dfnb goes on by itself; or close this hub and open the file where it is now. If it is "
-            "gone, save what you need with dfnb.sql(...) before this process ends"
+            f"{self._about_request} Put it back in its place, and dfnb goes on by itself; or close this hub and open the file "
+            "where it is now. If it is gone, save what you need with dfnb.sql(...) before this process ends"
         )
 
 
@@ -574,7 +574,8 @@ class EngineBusyError(HubUnavailableError):
     def __str__(self) -> str:
         return (
             f"{self.problem}; everything else in this hub waits for it.{self._about_request} "
-            "It cannot be interrupted from here: restart the kernel or the program, and before that code is run again, change it or terminate its instance"
+            "It cannot be interrupted from here: restart the kernel or the program, and before that code is run again, change it "
+            "or terminate its instance"
         )
 
     @property

@@ -84,6 +84,7 @@ def test_a_click_is_answered_while_a_cell_awaits(lab: Lab):
 def test_a_click_beside_a_cell_that_blocks_is_acknowledged_at_once_and_answered_after_it(lab: Lab):
     lab.run('other = df.start("ask", instance_id="blocks")\nrun = df.start("tour", instance_id="beside")')
     free = link(lab, "blocks", "sendEventPostUri").replace("{eventName}", "answer")
+    blocked = link(lab, "blocks", "statusQueryGetUri")
     view = lab.view("run")
     view.get_by_text("event approval since").wait_for()
     lab.begin("other.wait(60)")
@@ -91,9 +92,11 @@ def test_a_click_beside_a_cell_that_blocks_is_acknowledged_at_once_and_answered_
     busy = view.get_by_text(BUSY)
     busy.or_(view.locator(".dfnb-pill").get_by_text("Suspended", exact=True)).first.wait_for()
     if not busy.is_visible():  # JupyterLab has given the messages of widgets a thread of their own: answered already
+        assert lab.page.request.get(blocked).status == 202, "and the cell blocks on"
         post(free)
         lab.wait_idle()
         return
+    view.get_by_text("asked…", exact=True).wait_for()
     assert view.get_by_role("button", name="Terminate").is_disabled()
     lab.keep("busy", view)
     exchanges = view.get_by_role("tab", name="HTTP")
